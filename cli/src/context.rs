@@ -167,6 +167,11 @@ impl Context {
         self.yard.is_some()
     }
 
+    /// Returns the folder for caches. `None` if the user has no home folder.
+    pub(crate) fn cache_folder(&self) -> Option<PathBuf> {
+        base().ok().map(|base| base.cache_dir().join("blockyard"))
+    }
+
     /// Reads the user's configuration.
     pub(crate) fn settings(&self) -> Result<Settings, Error> {
         Settings::read(base().ok().map(|base| base.config_dir()).as_deref())

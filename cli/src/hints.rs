@@ -115,6 +115,18 @@ fn actions(code: &Code) -> Vec<String> {
             "if you trust all users who can write the registry, set `unsigned = true` for it in `[registries]` of your configuration".to_owned(),
             "or install the file by its path".to_owned(),
         ],
+        Code::RegistryCredentials { host, variable } => {
+            let token = match variable {
+                Some(variable) => format!("set a token for it in {variable}"),
+                None => "name the registry in `[registries]` of your configuration, and set a token in \
+                         BLOCKYARD_REGISTRY_TOKEN_NAME"
+                    .to_owned(),
+            };
+            vec![token, format!("or log in with `docker login {host}` or `oras login {host}`")]
+        }
+        Code::NotCached { .. } => {
+            one("run the command once without `--offline`, or name a local registry with `--registry PATH`".to_owned())
+        }
         Code::SigningPasswordNeeded => one("set the password in BLOCKYARD_SIGNING_PASSWORD".to_owned()),
         Code::SignerChanged { bundle, offered, .. } => one(format!(
             "if the owner of the registry confirms the new key, run `blockyard install {bundle} --accept-key {offered}`"

@@ -16,6 +16,7 @@ mod project;
 #[cfg(test)]
 mod reference;
 mod registries;
+mod remote;
 mod settings;
 mod signer;
 mod statement;

@@ -1,12 +1,11 @@
 //! Project files in commands: the prompt for trust, and the configured registries.
 
-use std::path::PathBuf;
-
 use blockyard::model::visible;
-use blockyard::{Error, ErrorKind, Project, Registry, TrustState, usable_registry};
+use blockyard::{Error, ErrorKind, Project, Registry, TrustState, Wanted, usable_registry};
 
 use crate::context::Context;
-use crate::settings::{named_registry, open_registry, shipped_registry};
+use crate::remote::{Configured, RegistryQuery};
+use crate::settings::shipped_registry;
 
 impl Context {
     /// Checks that the user trusts a project file, by a recorded decision or by confirming on a
@@ -38,29 +37,41 @@ impl Context {
 
     /// Returns the registries of `--registry`; by default, those of a trusted project file,
     /// then those of the user's configuration, then the one shipped with this binary.
-    pub(crate) async fn registries(&self, named: &[PathBuf]) -> Result<Vec<Registry>, Error> {
-        let registries = if named.is_empty() {
+    ///
+    /// A registry on a server that cannot be read is in the list, too: with
+    /// [`unavailable`](Registry::unavailable), and without entries.
+    pub(crate) async fn registries(&self, query: RegistryQuery<'_>) -> Result<Vec<Registry>, Error> {
+        let configured = if query.named.is_empty() {
             self.configured_registries().await?
         } else {
-            named.iter().map(|path| named_registry(path)).collect::<Result<_, _>>()?
+            let settings = self.settings()?;
+            query.named.iter().map(|path| Configured::named(path, &settings)).collect::<Result<_, _>>()?
         };
-        for broken in registries.iter().flat_map(|registry| &registry.broken) {
-            self.terminal.note(&format!("warning: registry {}", visible::line(&broken.to_string())));
+        let registries = self.open_registries(&configured, query.wanted, query.network).await?;
+        for registry in &registries {
+            // A bundle that is named reports it, if it would be looked up there.
+            if let (Wanted::All, Some(error)) = (query.wanted, &registry.unavailable) {
+                let reason = error.reason().map(|reason| format!(": {reason}")).unwrap_or_default();
+                let (name, error) = (visible::line(&registry.name), visible::line(&format!("{error}{reason}")));
+                self.terminal.note(&format!("warning: registry `{name}` is left out: {error}"));
+            }
+            for broken in &registry.broken {
+                let (name, broken) = (visible::line(&registry.name), visible::line(&broken.to_string()));
+                self.terminal.note(&format!("warning: registry `{name}`: {broken}"));
+            }
         }
         Ok(registries)
     }
 
-    async fn configured_registries(&self) -> Result<Vec<Registry>, Error> {
+    async fn configured_registries(&self) -> Result<Vec<Configured>, Error> {
         let (mut registries, refused) = match self.project_registries().await {
             Ok(registries) => (registries, None),
             Err(error) => (Vec::new(), Some(error)),
         };
-        for registry in &self.settings()?.configuration().registries {
-            registries.push(open_registry(registry)?);
-        }
+        registries.extend(self.settings()?.configuration().registries.iter().map(Configured::entry));
         if let Some(folder) = shipped_registry() {
             match usable_registry(&folder) {
-                Ok(()) => registries.push(Registry::read(&folder)?),
+                Ok(()) => registries.push(Configured::Local { path: folder, unsigned: false }),
                 Err(error) => self.terminal.note(&format!("warning: {error}: {}", error.causes().join(": "))),
             }
         }
@@ -78,7 +89,7 @@ impl Context {
 
     /// Returns the registries of the project file. Does not prompt for trust if the command line
     /// specifies the yard, because the project file is then not required.
-    async fn project_registries(&self) -> Result<Vec<Registry>, Error> {
+    async fn project_registries(&self) -> Result<Vec<Configured>, Error> {
         let Some(project) = self.project()?.filter(|project| !project.file().registries.is_empty()) else {
             return Ok(Vec::new());
         };
@@ -87,7 +98,8 @@ impl Context {
             return Err(untrusted(&project, state));
         }
         self.require_trust(&project).await?;
-        project.registries()?.iter().map(open_registry).collect()
+        let settings = self.settings()?;
+        Ok(project.registries()?.iter().map(|registry| Configured::of_project(registry, &settings)).collect())
     }
 }
 

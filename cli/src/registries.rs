@@ -3,11 +3,13 @@
 
 use std::path::{Path, PathBuf};
 
-use blockyard::{BundleView, Error, NamedRegistry, Registry, RegistryAddress, TrustState, usable_registry};
+use blockyard::{BundleView, Error, Registry, RemoteError, TrustState, Wanted, usable_registry};
+use futures_util::future::join_all;
 
 use crate::context::Context;
 use crate::project::untrusted;
-use crate::settings::{named_registry, open_registry, shipped_registry};
+use crate::remote::{Configured, Network, shown};
+use crate::settings::{Settings, shipped_registry};
 
 /// A registry, and the setting that names it.
 pub(crate) struct ListedRegistry {
@@ -55,32 +57,42 @@ impl Context {
         named: &[PathBuf],
         reach: Reach,
     ) -> Result<Vec<ListedRegistry>, Error> {
-        if !named.is_empty() {
-            let each = named.iter().map(|path| ListedRegistry {
-                origin: Origin::Option,
-                address: path.display().to_string(),
-                registry: named_registry(path),
-            });
-            return Ok(each.collect());
-        }
-        let mut listed = self.listed_in_project(reach)?;
-        for registry in &self.settings()?.configuration().registries {
-            listed.extend(listed_registry(Origin::Configuration, registry, reach, None));
-        }
-        listed.extend(shipped_registry().map(|folder| shipped(&folder)));
-        Ok(listed)
+        let settings = self.settings()?;
+        let mut chosen: Vec<Chosen> = if named.is_empty() {
+            self.chosen(&settings)?
+        } else {
+            named.iter().map(|path| Chosen::named(path, &settings)).collect()
+        };
+        chosen.retain(|chosen| reach == Reach::All || !matches!(chosen.registry, Ok(Configured::Remote(_))));
+        let access = self.remote_access(Network::Permitted);
+        let opened = chosen.into_iter().map(async |Chosen { origin, address, registry }| {
+            let registry = match registry {
+                Ok(configured) => configured.open(Wanted::All, &access).await.and_then(available),
+                Err(error) => Err(error),
+            };
+            ListedRegistry { origin, address, registry }
+        });
+        Ok(join_all(opened).await)
     }
 
-    fn listed_in_project(&self, reach: Reach) -> Result<Vec<ListedRegistry>, Error> {
-        let Some(project) = self.project()?.filter(|project| !project.file().registries.is_empty()) else {
-            return Ok(Vec::new());
-        };
-        let state = self.trust()?.state(&project)?;
-        let refused = || (state != TrustState::Trusted).then(|| untrusted(&project, state));
-        let registries = project.registries()?;
-        let listed =
-            registries.iter().filter_map(|registry| listed_registry(Origin::Project, registry, reach, refused()));
-        Ok(listed.collect())
+    /// Returns the configured registries, in the order in which they are searched.
+    fn chosen(&self, settings: &Settings) -> Result<Vec<Chosen>, Error> {
+        let mut chosen = Vec::new();
+        if let Some(project) = self.project()?.filter(|project| !project.file().registries.is_empty()) {
+            let state = self.trust()?.state(&project)?;
+            chosen.extend(project.registries()?.iter().map(|registry| {
+                let configured = Configured::of_project(registry, settings);
+                let refused = (state != TrustState::Trusted).then(|| untrusted(&project, state));
+                Chosen::new(Origin::Project, configured, refused)
+            }));
+        }
+        let own = settings.configuration().registries.iter();
+        chosen.extend(own.map(|registry| Chosen::new(Origin::Configuration, Configured::entry(registry), None)));
+        chosen.extend(shipped_registry().map(|path| {
+            let refused = usable_registry(&path).err();
+            Chosen::new(Origin::Shipped, Configured::Local { path, unsigned: false }, refused)
+        }));
+        Ok(chosen)
     }
 
     /// Returns the installed bundles; none if there is no yard.
@@ -92,22 +104,30 @@ impl Context {
     }
 }
 
-/// Reads a registry of a configuration unless it is `refused`. Returns `None` if it is out of reach.
-fn listed_registry(
+/// A registry that is not opened yet.
+struct Chosen {
     origin: Origin,
-    registry: &NamedRegistry,
-    reach: Reach,
-    refused: Option<Error>,
-) -> Option<ListedRegistry> {
-    let address = match &registry.address {
-        RegistryAddress::Path(path) => path.display().to_string(),
-        RegistryAddress::Remote(_) if reach == Reach::Local => return None,
-        RegistryAddress::Remote(url) => url.clone(),
-    };
-    Some(ListedRegistry { origin, address, registry: refused.map_or_else(|| open_registry(registry), Err) })
+    address: String,
+    registry: Result<Configured, Error>,
 }
 
-fn shipped(folder: &Path) -> ListedRegistry {
-    let registry = usable_registry(folder).and_then(|()| Ok(Registry::read(folder)?));
-    ListedRegistry { origin: Origin::Shipped, address: folder.display().to_string(), registry }
+impl Chosen {
+    fn named(path: &Path, settings: &Settings) -> Self {
+        let address = shown(path);
+        Self { origin: Origin::Option, address, registry: Configured::named(path, settings) }
+    }
+
+    /// Returns a registry of a configuration, which is not opened if it is `refused`.
+    fn new(origin: Origin, configured: Configured, refused: Option<Error>) -> Self {
+        let address = configured.address();
+        Self { origin, address, registry: refused.map_or(Ok(configured), Err) }
+    }
+}
+
+/// Returns a registry unless it cannot be read. One that cannot list its bundles can be read.
+fn available(registry: Registry) -> Result<Registry, Error> {
+    match &registry.unavailable {
+        None | Some(RemoteError::NotListed { .. }) => Ok(registry),
+        Some(error) => Err(error.clone().into()),
+    }
 }

@@ -7,6 +7,7 @@
 //!
 //! [registries]
 //! acme = "/srv/acme/registry"
+//! zoo = { url = "oci://registry.example/zoo", ca = "zoo.pem" }
 //!
 //! [sources]
 //! allow = ["env:WAREHOUSE_*", "file:/run/secrets/*"]
@@ -15,9 +16,7 @@
 use std::path::{Path, PathBuf};
 
 use blockyard::model::suggestion::did_you_mean;
-use blockyard::{
-    BlockName, Error, ErrorKind, NamedRegistry, Registry, RegistryAddress, UserConfiguration, read_configuration,
-};
+use blockyard::{BlockName, Error, ErrorKind, UserConfiguration, read_configuration};
 
 /// Environment variable with the path of the configuration file.
 const VARIABLE: &str = "BLOCKYARD_CONFIG";
@@ -80,31 +79,4 @@ pub(crate) fn shipped_registry() -> Option<PathBuf> {
     let binary = std::env::current_exe().ok()?.canonicalize().ok()?;
     let folder = binary.parent()?.parent()?.join("share").join("blockyard").join("registry");
     folder.join("registry.toml").exists().then_some(folder)
-}
-
-/// Opens a registry of a configuration.
-pub(crate) fn open_registry(registry: &NamedRegistry) -> Result<Registry, Error> {
-    match &registry.address {
-        RegistryAddress::Path(path) => {
-            let mut read = Registry::read(path)?;
-            if registry.unsigned {
-                read.accept_unsigned();
-            }
-            Ok(read)
-        }
-        RegistryAddress::Remote(url) => Err(not_read(url)),
-    }
-}
-
-/// Opens a registry of `--registry`.
-pub(crate) fn named_registry(path: &Path) -> Result<Registry, Error> {
-    match path.to_str() {
-        Some(url) if url.contains("://") => Err(not_read(url)),
-        _ => Ok(Registry::read(path)?),
-    }
-}
-
-fn not_read(url: &str) -> Error {
-    Error::new(ErrorKind::Usage, format!("remote registry `{url}` is not supported by this version of Blockyard"))
-        .hint("specify a local registry with `--registry PATH`, the path of a folder or a `registry.toml`")
 }

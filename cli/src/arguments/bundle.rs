@@ -16,11 +16,15 @@ pub(crate) struct Install {
     /// blockyard.toml, by the blockyard.lock beside it.
     #[arg(value_name = "BUNDLE")]
     pub(crate) bundles: Vec<String>,
-    /// Folder or registry.toml of a registry. If repeated, the first registry that contains the
-    /// bundle is used. Default: the registries of a trusted blockyard.toml, those of the user's
-    /// configuration file, and the one shipped with this program.
-    #[arg(long, value_name = "PATH")]
+    /// Registry: a folder or its registry.toml, `https://…` or `oci://HOST/NAMESPACE`. If repeated,
+    /// the first registry that contains the bundle is used. Default: the registries of a trusted
+    /// blockyard.toml, those of the user's configuration file, and the one shipped with this program.
+    #[arg(long, value_name = "REGISTRY")]
     pub(crate) registry: Vec<PathBuf>,
+    /// Use only local registries, and what was downloaded before from others. No connection is
+    /// opened.
+    #[arg(long)]
+    pub(crate) offline: bool,
     /// Permit building bundles that a registry provides as source code. Building runs third-party
     /// code on this machine.
     #[arg(long)]
@@ -184,8 +188,8 @@ pub(crate) struct Publish {
     /// Component files of the bundles.
     #[arg(required = true, value_name = "FILE.wasm")]
     pub(crate) files: Vec<PathBuf>,
-    /// Folder of the registry. It is created if it does not exist.
-    #[arg(long, value_name = "FOLDER")]
+    /// Registry: a folder, which is created if it does not exist, or `oci://HOST/NAMESPACE`.
+    #[arg(long, value_name = "REGISTRY")]
     pub(crate) registry: PathBuf,
     /// Name of a new registry. Default: the name of its folder.
     #[arg(long, value_name = "NAME")]

@@ -1,16 +1,18 @@
 //! `blockyard info`: shows a bundle, installed or not, without running its code.
 
 use blockyard::model::{BundleName, visible};
-use blockyard::{BundleInfo, Error, Offer, TypeView, bundle_info};
+use blockyard::{BundleInfo, Error, Offer, TypeView, Wanted, bundle_info};
 
 use crate::arguments::Info;
 use crate::context::Context;
 use crate::outcome::{DONE, Outcome};
+use crate::remote::RegistryQuery;
 use crate::signer::one_line;
 
 pub(super) async fn run(arguments: &Info, context: &Context) -> Outcome {
     let name = BundleName::new(arguments.bundle.as_str()).map_err(Error::from)?;
-    let registries = context.registries(&arguments.registries.registry).await?;
+    let wanted = Wanted::Bundles(std::slice::from_ref(&name));
+    let registries = context.registries(RegistryQuery::permitted(&arguments.registries.registry, wanted)).await?;
     let info = match context.open_existing().await? {
         Some(yard) => yard.bundle_info(&name, &registries).await?,
         // The manifest of a release is read only for a yard, which pins the signer.

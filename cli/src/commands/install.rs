@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use blockyard::{
     Agreement, BundleSource, Capability, Content, Error, ErrorKind, Found, Given, Installed, Json, LockedBundle,
-    LockedRequest, Project, ProjectLock, Registry, Request, Staged, Yard,
+    LockedRequest, Project, ProjectLock, Registry, Request, Staged, Wanted, Yard,
     model::{BundleName, visible},
 };
 use semver::VersionReq;
@@ -23,6 +23,7 @@ use crate::arguments::Install;
 use crate::context::Context;
 use crate::hints;
 use crate::outcome::{DONE, Outcome};
+use crate::remote::{Network, RegistryQuery};
 
 /// State of one `install` command.
 struct Installing<'a> {
@@ -30,6 +31,8 @@ struct Installing<'a> {
     context: &'a Context,
     yard: Yard,
     given: Given,
+    /// Bundles that a registry must have.
+    names: Vec<BundleName>,
     /// Read when the first bundle requires them.
     registries: OnceCell<Vec<Registry>>,
     /// The lock file of the project, if one of the bundles belongs to it.
@@ -62,7 +65,8 @@ pub(super) async fn run(arguments: Install, context: &Context) -> Outcome {
         _ => arguments.bundles.clone(),
     };
     // Before a yard is created: the project file that names a registry may not be trusted.
-    let (registries, unavailable) = registries(&arguments, &bundles, context).await;
+    let names = names(&bundles);
+    let (registries, unavailable) = registries(&arguments, &names, context).await;
     let lock = match &project {
         Some(project) => Some(context.reserve_lock(project, "install").await?),
         None => context.project_lock("install", |project| bundles.iter().any(|text| belongs(text, project))).await?,
@@ -75,7 +79,8 @@ pub(super) async fn run(arguments: Install, context: &Context) -> Outcome {
     }
     let yard = context.open_or_init().await?;
     let releases = BTreeMap::new();
-    let installing = Installing { arguments: &arguments, context, yard, given, registries, lock, releases, unused };
+    let installing =
+        Installing { arguments: &arguments, context, yard, given, names, registries, lock, releases, unused };
     if arguments.locked {
         // A difference to the lock file is found before anything is installed.
         for text in &bundles {
@@ -91,17 +96,33 @@ fn given(arguments: &Install) -> Result<Given, Error> {
     Ok(Given { yes: arguments.yes, grants, replace: arguments.replace })
 }
 
+/// Returns the names of the bundles that a registry must have.
+fn names(bundles: &[String]) -> Vec<BundleName> {
+    let targets = bundles.iter().filter_map(|text| InstallTarget::parse(text).ok());
+    let names = targets.filter_map(|target| match target {
+        InstallTarget::Registry { name, .. } => Some(name),
+        InstallTarget::File(_) | InstallTarget::Crate(_) => None,
+    });
+    names.collect()
+}
+
+/// Reads the registries for these bundles.
+async fn read_registries(arguments: &Install, names: &[BundleName], context: &Context) -> Result<Vec<Registry>, Error> {
+    let network = if arguments.offline { Network::CacheOnly } else { Network::Permitted };
+    context.registries(RegistryQuery { named: &arguments.registry, wanted: Wanted::Bundles(names), network }).await
+}
+
 /// Reads the registries if an argument is the name of a bundle. Returns the error separately: the
 /// bundles that require no registry are installed, and the others report it.
 async fn registries(
     arguments: &Install,
-    bundles: &[String],
+    names: &[BundleName],
     context: &Context,
 ) -> (OnceCell<Vec<Registry>>, Option<Error>) {
-    if !bundles.iter().any(|text| is_name(text)) {
+    if names.is_empty() {
         return (OnceCell::new(), None);
     }
-    match context.registries(&arguments.registry).await {
+    match read_registries(arguments, names, context).await {
         Ok(registries) => (OnceCell::new_with(Some(registries)), None),
         Err(error) => (OnceCell::new(), Some(error)),
     }
@@ -207,7 +228,7 @@ impl Installing<'_> {
 
     /// Returns the registries, which are read once.
     async fn registries(&self) -> Result<&[Registry], Error> {
-        let read = || self.context.registries(&self.arguments.registry);
+        let read = || read_registries(self.arguments, &self.names, self.context);
         Ok(self.registries.get_or_try_init(read).await?)
     }
 

@@ -92,7 +92,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Outcome {
         Command::Audit(arguments) => audit::run(&arguments, context).await,
         Command::Trust(arguments) => trust::run(&arguments, context).await,
         Command::Build(arguments) => build::run(&arguments, context).await,
-        Command::Publish(arguments) => publish::run(&arguments, context),
+        Command::Publish(arguments) => publish::run(&arguments, context).await,
         Command::Completions(arguments) => completions::run(&arguments, context),
     }
 }

@@ -1,16 +1,18 @@
 //! `blockyard outdated`: compares the installed bundles with the releases of registries.
 
-use blockyard::outdated;
+use blockyard::{Wanted, outdated};
 
 use crate::arguments::Registries;
 use crate::context::Context;
 use crate::outcome::{DONE, Outcome};
+use crate::remote::RegistryQuery;
 use crate::signer::{one_line, short_signer};
 use crate::tabular::plain_table;
 
 pub(super) async fn run(arguments: &Registries, context: &Context) -> Outcome {
     let yard = context.open().await?;
-    let registries = context.registries(&arguments.registry).await?;
+    let names = yard.installed_names().await?;
+    let registries = context.registries(RegistryQuery::permitted(&arguments.registry, Wanted::Bundles(&names))).await?;
     let found = outdated(&registries, &yard.bundles().await?);
     context.terminal.document(&found, || {
         if found.outdated.is_empty() {

@@ -1,4 +1,4 @@
-//! `blockyard publish`: signs component files and adds them to a registry folder.
+//! `blockyard publish`: signs component files and adds them to a registry: a folder, or an OCI registry.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -9,11 +9,12 @@ use serde_json::json;
 use crate::arguments::Publish;
 use crate::context::Context;
 use crate::outcome::{DONE, Outcome};
+use crate::remote::{Configured, Network};
 
 /// Environment variable with the password of the signing key.
 const PASSWORD: &str = "BLOCKYARD_SIGNING_PASSWORD";
 
-pub(super) fn run(arguments: &Publish, context: &Context) -> Outcome {
+pub(super) async fn run(arguments: &Publish, context: &Context) -> Outcome {
     let key = match (&arguments.signing_key, &arguments.new_signing_key) {
         (_, Some(path)) => new_key(path)?,
         (Some(path), None) => read_key(path)?,
@@ -24,6 +25,8 @@ pub(super) fn run(arguments: &Publish, context: &Context) -> Outcome {
                 .into());
         }
     };
+    let registry = Configured::named(&arguments.registry, &context.settings()?)?;
+    let access = context.remote_access(Network::Permitted);
     let folder = &arguments.registry;
     let named = folder.canonicalize().unwrap_or_else(|_| folder.clone());
     let name = named.file_name().map_or_else(|| "registry".to_owned(), |name| name.to_string_lossy().into_owned());
@@ -31,7 +34,10 @@ pub(super) fn run(arguments: &Publish, context: &Context) -> Outcome {
     for file in &arguments.files {
         let bytes = std::fs::read(file).map_err(|error| cannot_read(file, error))?;
         let name = arguments.name.as_deref().unwrap_or(&name);
-        published.push(blockyard::publish(folder, name, &bytes, &key)?);
+        published.push(match &registry {
+            Configured::Local { path, .. } => blockyard::publish(path, name, &bytes, &key)?,
+            Configured::Remote(remote) => blockyard::publish_remotely(remote, &bytes, &key, &access).await?,
+        });
     }
     context.terminal.document(&json!({ "published": published }), || {
         let lines = published.iter().map(|release| {

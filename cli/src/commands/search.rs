@@ -1,16 +1,17 @@
 //! `blockyard search`: lists the bundles that registries offer.
 
-use blockyard::catalog;
+use blockyard::{Wanted, catalog};
 use serde_json::json;
 
 use crate::arguments::Search;
 use crate::context::Context;
 use crate::outcome::{DONE, Outcome};
+use crate::remote::RegistryQuery;
 use crate::signer::{one_line, short_signer};
 use crate::tabular::plain_table;
 
 pub(super) async fn run(arguments: &Search, context: &Context) -> Outcome {
-    let registries = context.registries(&arguments.registries.registry).await?;
+    let registries = context.registries(RegistryQuery::permitted(&arguments.registries.registry, Wanted::All)).await?;
     let installed = context.installed().await?;
     let found = catalog(&registries, &installed, arguments.word.as_deref());
     context.terminal.document(&json!({ "bundles": found }), || {

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use blockyard::model::{BundleName, Digest, Pointer, form, visible};
 use blockyard::{
     Address, Agreement, Answers, Content, Error, ErrorKind, Found, Given, Project, ProjectLock, Registry, Request,
-    Staged, UpgradePlan, UpgradeTarget, Upgraded, Yard,
+    Staged, UpgradePlan, UpgradeTarget, Upgraded, Wanted, Yard,
 };
 use semver::{Version, VersionReq};
 use serde_json::json;
@@ -21,6 +21,7 @@ use crate::context::Context;
 use crate::fields::ask_some;
 use crate::hints;
 use crate::outcome::{DONE, Outcome};
+use crate::remote::RegistryQuery;
 
 /// State of one `upgrade` command.
 struct Upgrading<'a> {
@@ -51,7 +52,6 @@ pub(super) async fn run(arguments: Upgrade, context: &Context) -> Outcome {
     let given = Given { yes: arguments.yes, grants, replace: arguments.replace };
     let supplied = Supplied::read(&arguments.set, arguments.answers.as_deref())?;
     let named = arguments.bundle.as_deref().map(target).transpose()?;
-    let registries = context.registries(&arguments.registry).await?;
     let belongs =
         |project: &Project| named.as_ref().is_none_or(|target| project.file().bundles.contains_key(&target.name));
     let project = context.trusted_project(belongs)?;
@@ -67,6 +67,8 @@ pub(super) async fn run(arguments: Upgrade, context: &Context) -> Outcome {
             names.map(|name| Target { name, requirement: None }).collect()
         }
     };
+    let names: Vec<BundleName> = targets.iter().map(|target| target.name.clone()).collect();
+    let registries = context.registries(RegistryQuery::permitted(&arguments.registry, Wanted::Bundles(&names))).await?;
     // Without a version, the project decides which versions fit.
     for target in targets.iter_mut().filter(|target| target.requirement.is_none()) {
         target.requirement = project.as_ref().and_then(|project| project.file().bundles.get(&target.name)).cloned();

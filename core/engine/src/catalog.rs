@@ -267,7 +267,7 @@ fn versions_of<'a>(installed: &'a [BundleView], name: &'a str) -> impl Iterator<
 
 /// Returns the key that a registry names for a release. `None` if the release is unsigned.
 fn signer(registry: &Registry, release: &Release) -> Option<String> {
-    match &registry.trust {
+    match registry.trust_in(release) {
         RegistryTrust::Key(key) if release.signature.is_some() => Some(key.to_string()),
         _ => None,
     }
@@ -275,7 +275,7 @@ fn signer(registry: &Registry, release: &Release) -> Option<String> {
 
 /// Returns the location of a registry, as text.
 fn location(registry: &Registry) -> String {
-    registry.folder.display().to_string()
+    registry.base.to_string()
 }
 
 #[cfg(test)]
@@ -321,7 +321,7 @@ mod tests {
         let digest = "0".repeat(64);
         let read = |name: &str, entries: &str, trust: &str| {
             let text = format!("version = 1\nname = \"{name}\"\n{trust}\n{}", entries.replace("DIGEST", &digest));
-            Registry::parse(&text, format!("/{name}").into()).expect("a good registry")
+            Registry::parse(&text, std::path::PathBuf::from(format!("/{name}"))).expect("a good registry")
         };
         vec![read("first", FIRST, &format!("key = \"{KEY}\"")), read("second", SECOND, "unsigned = true")]
     }

@@ -403,6 +403,11 @@ impl From<Unresolved> for Error {
                 with_causes(ErrorKind::NotFound, error).maybe_hint(hint)
             }
             Unresolved::Broken { .. } => with_causes(ErrorKind::Invalid, error),
+            Unresolved::Unavailable { ref registry, ref source } => {
+                let message = format!("registry `{}` is not available", visible::line(registry));
+                let kind = Self::from(source.clone()).kind;
+                Self::from(source.clone()).caused(&|reason| Self::new(kind, message.clone()).because(reason))
+            }
             Unresolved::NoRelease { ref considered, .. } => {
                 let lines: String = match considered.as_slice() {
                     [] => "; it has no releases".to_owned(),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use blockyard_model::{BundleName, Digest, visible};
 use blockyard_registry::{
-    PublicKey, Registry, RegistryTrust, RelativePath, Release, Requested, Resolved, Source, resolve,
+    Base, PublicKey, Registry, RegistryTrust, RelativePath, Release, RemoteUrl, Requested, Resolved, Source, resolve,
 };
 use semver::{Version, VersionReq};
 use url::Url;
@@ -98,11 +98,11 @@ impl Yard {
         report: &mut (dyn FnMut(&str) + Send),
     ) -> Result<Found, Error> {
         let Resolved { registry, release, .. } = *resolved;
-        // The registry's name is chosen by its author, so its path is shown as well.
-        let place = registry.folder.display().to_string();
+        // The registry's name is chosen by its author, so its location is shown as well.
+        let place = registry.base.to_string();
         let (shown, place) = (visible::line(&registry.name), visible::line(&place));
         report(&format!("{name} {} from the registry `{shown}` in `{place}`", release.version));
-        let location = location(&registry.folder)?;
+        let location = location(&registry.base)?;
         let entry = format!("{}: {name} {}", registry.name, release.version);
         let found = |digest, signer: Option<&str>, replaced_key| FoundRelease {
             name: name.clone(),
@@ -114,34 +114,38 @@ impl Yard {
         };
         let url = match &release.source {
             Source::Path(folder) => {
-                self.may_be_unsigned(registry, &location).await?;
+                self.may_be_unsigned(registry, &registry.trust, &location).await?;
                 return Ok(Found { content: Content::Crate(folder.clone()), release: found(None, None, None) });
             }
             Source::Url(url) => url,
         };
-        let (key, replaced) = self.signer(registry, &location, name, accepted_key).await?;
-        let bytes = read(&registry.folder, url)?;
-        let digest = verified(registry, name, release, key, &bytes)?;
-        let signature = key.and(release.signature.clone());
-        let release = FoundRelease { signature, ..found(Some(digest), key.map(PublicKey::as_str), replaced) };
+        let (key, replaced) = self.signer(registry, release, &location, name, accepted_key).await?;
+        let bytes = content(registry, release, url).await?;
+        let digest = verified(registry, name, release, key.as_ref(), &bytes)?;
+        let signature = key.as_ref().and(release.signature.clone());
+        let release = FoundRelease { signature, ..found(Some(digest), key.as_ref().map(PublicKey::as_str), replaced) };
         Ok(Found { content: Content::Component(bytes), release })
     }
 
-    /// Returns the key that must have signed the releases of a registry, and the pinned key that it
-    /// replaces with the user's agreement. The first is `None` if the registry is declared unsigned.
-    async fn signer<'a>(
+    /// Returns the key that must have signed a release, and the pinned key that it replaces with the
+    /// user's agreement. The first is `None` if the registry is declared unsigned.
+    async fn signer(
         &self,
-        registry: &'a Registry,
+        registry: &Registry,
+        release: &Release,
         location: &Url,
         name: &BundleName,
         accepted: Option<&PublicKey>,
-    ) -> Result<(Option<&'a PublicKey>, Option<String>), Error> {
-        let RegistryTrust::Key(key) = &registry.trust else {
-            self.may_be_unsigned(registry, location).await?;
-            return Ok((None, None));
+    ) -> Result<(Option<PublicKey>, Option<String>), Error> {
+        let key = match registry.trust_in(release) {
+            RegistryTrust::Key(key) => key,
+            trust => {
+                self.may_be_unsigned(registry, &trust, location).await?;
+                return Ok((None, None));
+            }
         };
         let shown = visible::line(&registry.name);
-        if let Some(accepted) = accepted.filter(|accepted| *accepted != key) {
+        if let Some(accepted) = accepted.filter(|accepted| **accepted != key) {
             let message = format!("the registry `{shown}` does not have the accepted key");
             return Err(Error::new(ErrorKind::Denied, message)
                 .because(format!("the accepted key is {accepted}; the registry has the key {key}"))
@@ -172,14 +176,14 @@ impl Yard {
 
     /// Checks that an unsigned release may be installed from a registry: none of its releases was
     /// signed before, and the registry has a key or is declared unsigned.
-    async fn may_be_unsigned(&self, registry: &Registry, location: &Url) -> Result<(), Error> {
+    async fn may_be_unsigned(&self, registry: &Registry, trust: &RegistryTrust, location: &Url) -> Result<(), Error> {
         let shown = visible::line(&registry.name);
         if !self.store().registry_signers(location.as_str()).await?.is_empty() {
             let message = format!("the registry `{shown}` offers an unsigned release, but signed its releases before");
             return Err(Error::new(ErrorKind::Denied, message)
                 .hint("do not install from it until its owner explains the change"));
         }
-        match registry.trust {
+        match trust {
             RegistryTrust::Unsigned | RegistryTrust::Key(_) => Ok(()),
             RegistryTrust::Undeclared => {
                 Err(Error::new(ErrorKind::Denied, format!("the registry `{shown}` is not signed"))
@@ -217,12 +221,21 @@ fn verified(
     Ok(digest)
 }
 
-/// Reads the component file of a release: a path relative to the registry's folder.
-fn read(folder: &Path, url: &str) -> Result<Vec<u8>, Error> {
-    if url.contains("://") {
-        return Err(Error::new(ErrorKind::Usage, format!("this version of Blockyard does not fetch `{url}`"))
-            .hint("download the file, and install it by its path"));
+/// Reads or downloads the component file of a release.
+async fn content(registry: &Registry, release: &Release, url: &str) -> Result<Vec<u8>, Error> {
+    match (&registry.base, &registry.downloads, release.sha256) {
+        (Base::Folder(folder), _, _) if !RemoteUrl::is_url(url) => read(folder, url),
+        (_, Some(downloads), Some(digest)) => Ok(downloads.download(url, digest).await?),
+        _ => Err(Error::new(
+            ErrorKind::Usage,
+            format!("this build of Blockyard does not fetch `{}`", visible::line(url)),
+        )
+        .hint("download the file, and install it by its path")),
     }
+}
+
+/// Reads a component file: a path relative to the registry's folder.
+fn read(folder: &Path, url: &str) -> Result<Vec<u8>, Error> {
     let relative: RelativePath = url.parse().map_err(|error| {
         Error::new(ErrorKind::Invalid, format!("the registry names the file `{}`", visible::line(url)))
             .because(format!("it {error}"))
@@ -253,8 +266,12 @@ fn read(folder: &Path, url: &str) -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
-/// Returns the URL of a registry's folder, which identifies the registry.
-pub(crate) fn location(folder: &Path) -> Result<Url, Error> {
+/// Returns the URL that identifies a registry.
+pub(crate) fn location(base: &Base) -> Result<Url, Error> {
+    let folder = match base {
+        Base::Folder(folder) => folder,
+        Base::Server(url) => return Ok(url.clone()),
+    };
     let absolute = std::fs::canonicalize(folder).map_err(|error| {
         Error::new(ErrorKind::Remote, format!("the folder `{}` cannot be read", folder.display())).because(error)
     })?;

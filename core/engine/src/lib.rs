@@ -64,6 +64,7 @@ mod publish;
 mod reach;
 mod reference;
 mod regular_file;
+mod remote;
 mod reply;
 mod reveal;
 mod review;
@@ -97,8 +98,9 @@ pub use blockyard_model::{
     Address, BlockName, Capability, Digest, Effect, PinnedAddress, Revision, SourcePattern, TypeSlug,
 };
 pub use blockyard_registry::{
-    LockFile, LockedBundle, NamedRegistry, ProjectError, ProjectFile, ProjectYard, PublicKey, Registry,
-    RegistryAddress, SigningKey, StaleEntry, UserConfiguration,
+    Base, LockFile, LockedBundle, NamedRegistry, ProjectError, ProjectFile, ProjectYard, PublicKey, Registry,
+    RegistryAddress, RegistryToken, RemoteAccess, RemoteError, RemoteRegistry, RemoteTimes, RemoteUrl, RemoteUrlError,
+    SigningKey, StaleEntry, UserConfiguration, Wanted,
 };
 pub use blockyard_store::{AuditChain, AuditFilter, AuditLine, BlockFilter};
 #[cfg(feature = "telemetry")]
@@ -130,6 +132,7 @@ pub use ownership::{Guard, writable_by_others};
 pub use plan::{Plan, PlanAction, PlannedBlock};
 pub use project::Project;
 pub use publish::{Published, publish};
+pub use remote::{open_remote, permit_downloads, publish_remotely};
 pub use reply::CallReply;
 pub use review::{Agreement, Given, Review, ReviewLine};
 pub use rotation::{RotateTo, Rotated};

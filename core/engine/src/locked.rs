@@ -6,8 +6,8 @@ use std::path::Path;
 
 use blockyard_model::{BundleName, Digest, Manifest, WIT_VERSION, visible};
 use blockyard_registry::{
-    LockedBundle, LockedLocation, LockedSource, PublicKey, Registry, RegistryTrust, RelativePath, Requested, Resolved,
-    resolve,
+    LockedBundle, LockedLocation, LockedSource, PublicKey, Registry, RegistryTrust, RelativePath, Release, Requested,
+    Resolved, resolve,
 };
 use semver::VersionReq;
 use url::Url;
@@ -59,7 +59,7 @@ impl LockedRequest<'_> {
         match resolved.release.sha256 {
             Some(offered) if offered != locked.sha256 => Err(self.changed(locked, registry, offered)),
             _ => {
-                self.check_signer(locked, registry)?;
+                self.check_signer(locked, registry, resolved.release)?;
                 Ok(resolved)
             }
         }
@@ -70,7 +70,7 @@ impl LockedRequest<'_> {
     fn registry<'r>(&self, locked: &LockedBundle, registries: &'r [Registry]) -> Result<&'r Registry, Error> {
         let folder = self.lock.project().folder();
         let is_source = |registry: &&Registry| {
-            let location = location(&registry.folder);
+            let location = location(&registry.base);
             location.is_ok_and(|at| source(at.as_str(), &registry.name, folder).is_same(&locked.source))
         };
         registries.iter().find(is_source).ok_or_else(|| {
@@ -87,11 +87,11 @@ impl LockedRequest<'_> {
     }
 
     /// Compares the key of the registry with the locked signer, before anything is read.
-    fn check_signer(&self, locked: &LockedBundle, registry: &Registry) -> Result<(), Error> {
+    fn check_signer(&self, locked: &LockedBundle, registry: &Registry, release: &Release) -> Result<(), Error> {
         let (name, shown) = (self.name, visible::line(&registry.name));
-        match (&registry.trust, &locked.signer) {
-            (RegistryTrust::Key(key), Some(signer)) if key == signer => Ok(()),
-            (RegistryTrust::Key(key), Some(_)) if !self.exact && self.accepted_key == Some(key) => Ok(()),
+        match (registry.trust_in(release), &locked.signer) {
+            (RegistryTrust::Key(key), Some(signer)) if key == *signer => Ok(()),
+            (RegistryTrust::Key(key), Some(_)) if !self.exact && self.accepted_key == Some(&key) => Ok(()),
             (RegistryTrust::Key(key), Some(signer)) => {
                 let message = format!("the registry `{shown}` has another key than the lock file");
                 let cause = format!("`{name}` is locked with the signer {signer}; the registry has the key {key}");

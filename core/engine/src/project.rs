@@ -98,7 +98,7 @@ impl Project {
                 }
                 remote @ RegistryAddress::Remote(_) => remote.clone(),
             };
-            Ok(NamedRegistry { name: registry.name.clone(), address, unsigned: registry.unsigned })
+            Ok(NamedRegistry { address, ..registry.clone() })
         };
         self.file.registries.iter().map(located).collect()
     }
@@ -125,7 +125,7 @@ impl Project {
         for registry in self.registries()? {
             let address = match registry.address {
                 RegistryAddress::Path(path) => path.display().to_string(),
-                RegistryAddress::Remote(url) => url,
+                RegistryAddress::Remote(url) => url.to_string(),
             };
             decisions.push(format!("bundles come from the registry `{}` at `{address}`", registry.name));
         }

@@ -53,6 +53,9 @@ impl From<PublishError> for Error {
         match error {
             PublishError::Registry(error) => error.into(),
             PublishError::Signing(error) => error.into(),
+            PublishError::Remote(error) => error.into(),
+            PublishError::ReadOnly(_) => Self::new(ErrorKind::Usage, message)
+                .hint("publish in a folder that the server serves, or in an OCI registry: `oci://HOST/NAMESPACE`"),
             PublishError::Broken { .. } => {
                 Self::new(ErrorKind::Invalid, message).hint("correct the entry in the registry's `registry.toml`")
             }

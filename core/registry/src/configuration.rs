@@ -74,12 +74,12 @@ impl UserConfiguration {
                 remote @ RegistryAddress::Remote(_) => remote,
             })
         };
-        Ok(Self {
-            yards: yards(&table)?,
-            registries: registries(table.get("registries"), &REGISTRY_KEYS, absolute)
-                .map_err(|(key, reason)| ConfigurationError::Value { key, reason })?,
-            sources: sources(&table)?,
-        })
+        let mut registries = registries(table.get("registries"), &REGISTRY_KEYS, absolute)
+            .map_err(|(key, reason)| ConfigurationError::Value { key, reason })?;
+        for registry in &mut registries {
+            registry.ca = registry.ca.take().map(|ca| folder.join(ca));
+        }
+        Ok(Self { yards: yards(&table)?, registries, sources: sources(&table)? })
     }
 
     /// Returns the address of the yard named `name`.
@@ -152,7 +152,7 @@ mod tests {
             yards.prod.url = \"postgres://u@h/d\"
             yards.dev = { url = \"sqlite:/var/dev.db\" }
             registries.zoo = \"registries/zoo\"
-            registries.acme = { url = \"https://acme.example/registry\", unsigned = true }
+            registries.acme = { url = \"https://acme.example/registry\", unsigned = true, ca = \"acme.pem\" }
             sources.allow = [\"env:WAREHOUSE_*\", \"file:/run/secrets/*\"]
         ";
         let read = read(text).expect("a good file");
@@ -161,6 +161,8 @@ mod tests {
         let names: Vec<&str> = read.registries.iter().map(|registry| registry.name.as_str()).collect();
         assert_eq!(names, ["zoo", "acme"]);
         assert!(!read.registries[0].unsigned && read.registries[1].unsigned);
+        let ca = Path::new("/home/ada/.config/blockyard/acme.pem");
+        assert_eq!((read.registries[0].ca.as_deref(), read.registries[1].ca.as_deref()), (None, Some(ca)));
         assert_eq!(
             read.registries[0].address,
             RegistryAddress::Path("/home/ada/.config/blockyard/registries/zoo".into())
@@ -183,6 +185,9 @@ mod tests {
             ("sources.allow = [\"file:secrets/*\"]", "is not an absolute path"),
             ("registries.a = { path = \"x\" }", "unknown key `path`"),
             ("registries.a = { url = \"x\", unsigned = 1 }", "neither `true` nor `false`"),
+            ("registries.a = { url = \"https://a.example\", ca = 1 }", "not the path of a file"),
+            ("registries.a = { url = \"a\", ca = \"b\" }", "only a registry on a server"),
+            ("registries.a = \"http://a.example\"", "is not encrypted"),
             ("yards = [", "line 1"),
         ] {
             let error = read(text).expect_err(text).to_string();

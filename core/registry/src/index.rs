@@ -1,12 +1,17 @@
 //! `registry.toml`: the index of a registry.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
 
 use blockyard_model::{BundleName, Digest};
 use semver::Version;
 use serde::Deserialize;
+use url::Url;
 
 use crate::relative_path::RelativePath;
+use crate::remote_error::RemoteError;
 use crate::signature::PublicKey;
 
 /// Supported version of the file format.
@@ -20,15 +25,39 @@ const KEYS: [&str; 5] = ["version", "name", "key", "unsigned", "bundle"];
 pub struct Registry {
     /// Name of the registry.
     pub name: String,
-    /// Folder against which relative sources are resolved.
-    pub folder: PathBuf,
+    /// Location, which identifies the registry.
+    pub base: Base,
     /// Who vouches for the releases.
     pub trust: RegistryTrust,
     /// The valid entries, in the order of the file.
     pub entries: Vec<Entry>,
     /// Errors of the invalid entries. They do not affect the valid ones.
     pub broken: Vec<EntryError>,
+    /// Downloads component files. `None` if only files in the registry's folder can be read.
+    pub downloads: Option<Arc<dyn Download>>,
+    /// The error of reading a registry on a server, which then has no entries. Bundles for which it
+    /// is asked first are not looked up in later registries.
+    pub unavailable: Option<RemoteError>,
 }
+
+/// Location of a registry, against which relative sources are resolved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Base {
+    /// A folder of this machine.
+    Folder(PathBuf),
+    /// The URL of a registry on a server.
+    Server(Url),
+}
+
+/// Downloads component files of a registry.
+pub trait Download: fmt::Debug + Send + Sync {
+    /// Downloads a file, or reads it from the cache. `url` is the `source.url` of a release. The
+    /// bytes are not verified unless they come from the cache.
+    fn download<'a>(&'a self, url: &'a str, digest: Digest) -> Downloading<'a>;
+}
+
+/// A running download.
+pub type Downloading<'a> = Pin<Box<dyn Future<Output = Result<Vec<u8>, RemoteError>> + Send + 'a>>;
 
 /// Who vouches for the releases of a registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +100,8 @@ pub struct Release {
     pub sha256: Option<Digest>,
     /// Content of the minisign signature file of the component.
     pub signature: Option<String>,
+    /// Key of this release, in a registry that has no common key (an OCI registry).
+    pub key: Option<PublicKey>,
     /// The capabilities that it requests.
     pub capabilities: Vec<String>,
     /// True if the release is withdrawn. It is then installed only if a lock file names it.
@@ -87,16 +118,28 @@ pub enum Source {
 }
 
 /// The error of an invalid entry.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("entry {number}{}: {reason}", .name.as_ref().map(|name| format!(" (`{name}`)")).unwrap_or_default())]
+#[derive(Debug, Clone)]
 pub struct EntryError {
-    /// Position of the `[[bundle]]` in the file, starting at 1.
-    pub number: usize,
+    /// Position of the `[[bundle]]` in the file, starting at 1. `None` in a registry without a file.
+    pub number: Option<usize>,
     /// Name of the bundle, if the entry has one.
     pub name: Option<String>,
     /// The cause.
     pub reason: String,
 }
+
+impl fmt::Display for EntryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.number, &self.name) {
+            (Some(number), Some(name)) => write!(f, "entry {number} (`{name}`): {}", self.reason),
+            (Some(number), None) => write!(f, "entry {number}: {}", self.reason),
+            (None, Some(name)) => write!(f, "`{name}`: {}", self.reason),
+            (None, None) => f.write_str(&self.reason),
+        }
+    }
+}
+
+impl std::error::Error for EntryError {}
 
 /// An error of reading a registry.
 #[derive(Debug, thiserror::Error)]
@@ -170,15 +213,15 @@ impl Registry {
         // absolute and its symbolic links are resolved.
         let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let folder = folder.canonicalize().map_err(|source| RegistryError::Read { path: file.clone(), source })?;
-        Self::parse(&text, folder).map_err(|reason| RegistryError::Format { path: file, reason })
+        Self::parse(&text, Base::Folder(folder)).map_err(|reason| RegistryError::Format { path: file, reason })
     }
 
-    /// Parses a registry. Relative sources are resolved against `folder`.
+    /// Parses a registry. Relative sources are resolved against `base`.
     ///
     /// # Errors
     /// Returns the reason why the text is not a registry. Invalid entries are not an error; they
     /// are listed in [`broken`](Self::broken).
-    pub fn parse(text: &str, folder: PathBuf) -> Result<Self, String> {
+    pub fn parse(text: &str, base: impl Into<Base>) -> Result<Self, String> {
         let table: toml::Table = text.parse().map_err(|error: toml::de::Error| error.to_string())?;
         if let Some(unknown) = table.keys().find(|key| !KEYS.contains(&key.as_str())) {
             return Err(format!("unknown field `{unknown}`"));
@@ -192,17 +235,19 @@ impl Registry {
         }
         let mut registry = Self {
             name: table.get("name").and_then(toml::Value::as_str).unwrap_or("unnamed").to_owned(),
-            folder,
+            base: base.into(),
             trust: trust(&table)?,
             entries: Vec::new(),
             broken: Vec::new(),
+            downloads: None,
+            unavailable: None,
         };
         let bundles = table.get("bundle").and_then(toml::Value::as_array).cloned().unwrap_or_default();
         for (index, bundle) in bundles.into_iter().enumerate() {
             let name = bundle.get("name").and_then(toml::Value::as_str).map(str::to_owned);
             match registry.parse_entry(bundle) {
                 Ok(entry) => registry.entries.push(entry),
-                Err(reason) => registry.broken.push(EntryError { number: index + 1, name, reason }),
+                Err(reason) => registry.broken.push(EntryError { number: Some(index + 1), name, reason }),
             }
         }
         Ok(registry)
@@ -225,8 +270,11 @@ impl Registry {
         let version = Version::parse(&format.version).map_err(|error| at(&error.to_string()))?;
         let source = match (format.source.path, format.source.url) {
             (Some(path), None) => {
+                let Base::Folder(folder) = &self.base else {
+                    return Err(at("`source.path` is a folder, which a registry on a server does not offer"));
+                };
                 let inside = path.parse::<RelativePath>().map_err(|error| at(&format!("`source.path` {error}")))?;
-                Source::Path(inside.components().fold(self.folder.clone(), |path, component| path.join(component)))
+                Source::Path(inside.components().fold(folder.clone(), |path, component| path.join(component)))
             }
             (None, Some(url)) => Source::Url(url),
             _ => return Err(at("`source` must be `{ path = \"…\" }` or `{ url = \"…\" }`")),
@@ -242,9 +290,30 @@ impl Registry {
             source,
             sha256,
             signature: format.signature,
+            key: None,
             capabilities: format.capabilities,
             yanked: format.yanked,
         })
+    }
+
+    /// Returns who vouches for a release: its own key if it has one, else as for all releases.
+    #[must_use]
+    pub fn trust_in(&self, release: &Release) -> RegistryTrust {
+        release.key.clone().map_or_else(|| self.trust.clone(), RegistryTrust::Key)
+    }
+
+    /// Returns a registry on a server that cannot be read.
+    #[must_use]
+    pub fn unavailable(name: String, base: Url, error: RemoteError) -> Self {
+        Self {
+            name,
+            base: Base::Server(base),
+            trust: RegistryTrust::Undeclared,
+            entries: Vec::new(),
+            broken: Vec::new(),
+            downloads: None,
+            unavailable: Some(error),
+        }
     }
 
     /// Declares that the user accepts releases without signatures. A registry with a key stays
@@ -259,6 +328,28 @@ impl Registry {
     #[must_use]
     pub fn entry_of(&self, name: &BundleName) -> Option<&Entry> {
         self.entries.iter().find(|entry| entry.name == *name)
+    }
+}
+
+impl From<PathBuf> for Base {
+    fn from(folder: PathBuf) -> Self {
+        Self::Folder(folder)
+    }
+}
+
+impl From<Url> for Base {
+    fn from(url: Url) -> Self {
+        Self::Server(url)
+    }
+}
+
+/// Formats the path of the folder, or the URL.
+impl fmt::Display for Base {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Folder(folder) => write!(f, "{}", folder.display()),
+            Self::Server(url) => f.write_str(url.as_str()),
+        }
     }
 }
 
@@ -310,7 +401,7 @@ mod tests {
     "#;
 
     fn registry() -> Registry {
-        Registry::parse(TEXT, "/registry".into()).expect("a good registry")
+        Registry::parse(TEXT, PathBuf::from("/registry")).expect("a good registry")
     }
 
     #[test]

@@ -420,7 +420,7 @@ impl LockedLocation {
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
         let is_plain = !authority.contains('@') && !text.contains(char::is_whitespace) && visible::line(text) == text;
         match RegistryAddress::parse(text) {
-            Ok(RegistryAddress::Remote(url)) if is_plain => Some(Self::Url(url)),
+            Ok(RegistryAddress::Remote(_)) if is_plain => Some(Self::Url(text.to_owned())),
             _ => None,
         }
     }

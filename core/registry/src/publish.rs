@@ -11,6 +11,7 @@ use tempfile::NamedTempFile;
 use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table, value};
 
 use crate::index::{Registry, RegistryError, RegistryTrust, Source};
+use crate::remote_error::RemoteError;
 use crate::resolve::{Requested, resolve};
 use crate::signature::SignatureError;
 use crate::signing::{SigningError, SigningKey};
@@ -91,6 +92,12 @@ pub enum PublishError {
         /// The cause.
         source: std::io::Error,
     },
+    /// The server cannot be read, or rejects the upload.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
+    /// The registry is a folder of files on a server, to which nothing can be uploaded.
+    #[error("nothing can be published at `{0}`")]
+    ReadOnly(String),
     /// The written release does not verify, as a consumer would verify it.
     #[error("the published release `{0}` cannot be resolved and verified")]
     NotResolved(String),

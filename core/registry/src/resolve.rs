@@ -8,6 +8,7 @@ use blockyard_model::{BundleName, WIT_VERSION};
 use semver::{Version, VersionReq};
 
 use crate::index::{Entry, Registry, Release};
+use crate::remote_error::RemoteError;
 
 /// A requested release.
 #[derive(Debug, Clone)]
@@ -51,6 +52,14 @@ pub enum Unresolved {
         registry: String,
         /// The error of the entry.
         reason: String,
+    },
+    /// The first registry that could have the bundle cannot be read.
+    #[error("registry `{registry}` is not available")]
+    Unavailable {
+        /// Name of the registry.
+        registry: String,
+        /// The cause.
+        source: RemoteError,
     },
     /// The bundle is listed, but none of its releases fits.
     #[error("no release of `{name}` fits `{requirement}`")]
@@ -110,6 +119,10 @@ impl fmt::Display for Rejected {
 pub fn resolve<'a>(registries: &'a [Registry], requested: &Requested<'_>) -> Result<Resolved<'a>, Unresolved> {
     let mut considered = Vec::new();
     for registry in registries {
+        // A later registry does not stand in for one that cannot be read: it has another owner.
+        if let Some(error) = &registry.unavailable {
+            return Err(Unresolved::Unavailable { registry: registry.name.clone(), source: error.clone() });
+        }
         let Some(entry) = registry.entry_of(requested.name) else {
             // A later registry does not stand in for an invalid entry: it has another owner.
             match registry.broken.iter().find(|broken| broken.name.as_deref() == Some(requested.name.as_str())) {
@@ -202,8 +215,8 @@ mod tests {
         let name = BundleName::new(name).expect("a name");
         let requirement = VersionReq::parse(requirement).expect("a requirement");
         let locked = locked.map(|text| Version::parse(text).expect("a version"));
-        let registries =
-            [FIRST, SECOND].map(|text| Registry::parse(text, "/registry".into()).expect("a good registry"));
+        let registries = [FIRST, SECOND]
+            .map(|text| Registry::parse(text, std::path::PathBuf::from("/registry")).expect("a good registry"));
         let requested = Requested { name: &name, requirement: &requirement, locked: locked.as_ref() };
         let text = match resolve(&registries, &requested) {
             Ok(Resolved { registry, release, .. }) => format!("{} in {}", release.version, registry.name),
@@ -215,7 +228,7 @@ mod tests {
                         lines.extend(considered.iter().map(ToString::to_string))
                     }
                     Unresolved::NoBundle { hint, .. } => lines.extend(hint.clone()),
-                    Unresolved::Broken { .. } => {}
+                    Unresolved::Broken { .. } | Unresolved::Unavailable { .. } => {}
                 }
                 lines.join("\n")
             }
@@ -271,5 +284,20 @@ mod tests {
             expect!["registry `first`: entry 2 (`broken`): release 0.1.0: `sha256` is required for a `url` source"],
         );
         check("empty", None, expect!["no releases"]);
+    }
+
+    #[test]
+    fn a_registry_that_cannot_be_read_is_not_passed_over() {
+        let parsed = || Registry::parse(FIRST, std::path::PathBuf::from("/registry")).expect("a good registry");
+        let unavailable = || {
+            let url = url::Url::parse("https://r.example/").expect("a URL");
+            let error = RemoteError::Unreachable { url: url.to_string(), reason: "no route".to_owned() };
+            Registry::unavailable("acme".to_owned(), url, error)
+        };
+        let name = BundleName::new("sql").expect("a name");
+        let requested = Requested { name: &name, requirement: &VersionReq::STAR, locked: None };
+        let error = resolve(&[unavailable(), parsed()], &requested).expect_err("the first registry is asked first");
+        assert_eq!(error.to_string(), "registry `acme` is not available");
+        assert!(resolve(&[parsed(), unavailable()], &requested).is_ok());
     }
 }

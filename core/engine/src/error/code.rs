@@ -128,6 +128,18 @@ pub enum Code {
         /// Name of the registry.
         registry: String,
     },
+    /// A registry on a server requires credentials, or rejected those it received.
+    RegistryCredentials {
+        /// Host of the registry.
+        host: String,
+        /// Environment variable for a token. `None` if the registry has no name.
+        variable: Option<String>,
+    },
+    /// The network may not be used, and the cache does not contain a document or file.
+    NotCached {
+        /// URL of the document or file.
+        url: String,
+    },
     /// The signing key is protected by a password, and none was given.
     SigningPasswordNeeded,
     /// The registry's key is not the one that was pinned when the bundle was installed.
@@ -305,6 +317,10 @@ impl Code {
             Self::NoRegistry { bundle } => ("no-registry", json!({ "bundle": bundle })),
             Self::RegistryUnreadable => ("registry-unreadable", Value::Null),
             Self::RegistryNotSigned { registry } => ("registry-not-signed", json!({ "registry": registry })),
+            Self::RegistryCredentials { host, variable } => {
+                ("registry-credentials", json!({ "host": host, "variable": variable }))
+            }
+            Self::NotCached { url } => ("not-cached", json!({ "url": url })),
             Self::SigningPasswordNeeded => ("signing-password-needed", Value::Null),
             Self::SignerChanged { bundle, pinned, offered } => {
                 ("signer-changed", json!({ "bundle": bundle, "pinned": pinned, "offered": offered }))
@@ -389,6 +405,8 @@ mod tests {
         NoRegistry,
         RegistryUnreadable,
         RegistryNotSigned,
+        RegistryCredentials,
+        NotCached,
         SigningPasswordNeeded,
         SignerChanged,
         LockInvalid,

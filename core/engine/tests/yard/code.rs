@@ -9,7 +9,8 @@ use base64::engine::general_purpose::STANDARD;
 use blockyard::model::{BundleName, SecretValue};
 use blockyard::{
     Agreement, AuditLine, Content, Deadline, Error, KeySource, LockedRequest, NewKey, Project, ProjectLock, Registry,
-    Request, RotateTo, SigningKey, Staged, Trust, TrustTarget, Yard, YardConfig,
+    RemoteAccess, RemoteError, RemoteRegistry, RemoteUrl, Request, RotateTo, SigningKey, Staged, Trust, TrustTarget,
+    Wanted, Yard, YardConfig,
 };
 use blockyard_store::{KeyRecord, Store};
 use semver::VersionReq;
@@ -375,11 +376,12 @@ async fn release_changed(yard: &TestYard) {
     let (lock, registry) = lock(yard, |text| text).await;
     let locked = registry.entries[0].releases[0].sha256.unwrap().to_string();
     let offered = "0".repeat(64);
-    let index = registry.folder.join("registry.toml");
+    let folder = registry.base.to_string();
+    let index = Path::new(&folder).join("registry.toml");
     let text = std::fs::read_to_string(&index).unwrap();
     std::fs::write(&index, text.replacen(&format!("sha256 = \"{locked}\""), &format!("sha256 = \"{offered}\""), 1))
         .unwrap();
-    let found = find_locked(yard, &lock, &[Registry::read(&registry.folder).unwrap()]).await;
+    let found = find_locked(yard, &lock, &[Registry::read(Path::new(&folder)).unwrap()]).await;
     let fields = json!({"bundle": "zoo", "version": "1.1.0", "locked": locked, "offered": offered});
     is(found, "denied", "release-changed", fields);
 }
@@ -416,6 +418,28 @@ fn signing_password_needed() {
 fn registry_unreadable() {
     let read = Registry::read(Path::new("/nonexistent")).map_err(Error::from);
     is(read, "not-found", "registry-unreadable", Value::Null);
+}
+
+#[test]
+fn registry_credentials() {
+    let (host, variable) = ("r.example".to_owned(), Some("BLOCKYARD_REGISTRY_TOKEN_ACME".to_owned()));
+    let tried = vec!["BLOCKYARD_REGISTRY_TOKEN_ACME: not set".to_owned()];
+    let refused = RemoteError::Credentials { url: "https://r.example/".to_owned(), host, variable, tried };
+    let fields = json!({"host": "r.example", "variable": "BLOCKYARD_REGISTRY_TOKEN_ACME"});
+    is(Err::<(), _>(Error::from(refused)), "denied", "registry-credentials", fields);
+}
+
+#[test]
+fn not_cached() {
+    in_folder(async |folder| {
+        let url = "https://r.example/".parse::<RemoteUrl>().unwrap();
+        let registry = RemoteRegistry { name: Some("acme".to_owned()), url, ca: None, unsigned: false, token: None };
+        let access = RemoteAccess { offline: true, cache: Some(folder.join("cache")), ..RemoteAccess::default() };
+        let opened = blockyard::open_remote(&registry, Wanted::All, &access).await;
+        let error = Error::from(opened.unavailable.unwrap());
+        let fields = json!({"url": "https://r.example/registry.toml"});
+        is(Err::<(), _>(error), "not-found", "not-cached", fields);
+    });
 }
 
 /// Creates a project whose yard another user filled, and returns its folder.
