@@ -21,7 +21,7 @@ on_both!(
 
 /// Publishes a version of the bundle `sec` in the registry folder `registry`, signed with the key in
 /// the file `key`. Returns the folder.
-fn publish(yard: &TestYard, version: &str, registry: &str, key: &str) -> String {
+pub(crate) fn publish(yard: &TestYard, version: &str, registry: &str, key: &str) -> String {
     let property = json!({"url": {"type": "string"}});
     let file = sec(yard, version, &["log"], &property, &[]);
     let (folder, key) = (text(yard.path(registry)), text(yard.path(key)));
@@ -29,27 +29,27 @@ fn publish(yard: &TestYard, version: &str, registry: &str, key: &str) -> String 
     folder
 }
 
-fn text(path: PathBuf) -> String {
+pub(crate) fn text(path: PathBuf) -> String {
     path.display().to_string()
 }
 
 /// Returns the public key of a registry.
-fn key_of(registry: &str) -> String {
+pub(crate) fn key_of(registry: &str) -> String {
     let index: toml::Table = index(registry).parse().expect("TOML");
     index["key"].as_str().expect("a key").to_owned()
 }
 
-fn index(registry: &str) -> String {
+pub(crate) fn index(registry: &str) -> String {
     fs::read_to_string(format!("{registry}/registry.toml")).expect("an index")
 }
 
-fn change_index(registry: &str, from: &str, to: &str) {
+pub(crate) fn change_index(registry: &str, from: &str, to: &str) {
     let text = index(registry);
     assert!(text.contains(from), "{from}: {text}");
     fs::write(format!("{registry}/registry.toml"), text.replace(from, to)).expect("a file");
 }
 
-fn installed(yard: &TestYard) -> Vec<(String, String)> {
+pub(crate) fn installed(yard: &TestYard) -> Vec<(String, String)> {
     let bundles = yard.json(&["bundles"]);
     let text = |value: &serde_json::Value| value.as_str().expect("text").to_owned();
     let of_sec = bundles["bundles"].as_array().expect("bundles").iter().filter(|bundle| bundle["name"] == "sec");
@@ -240,7 +240,7 @@ fn inconsistent_registry_is_rejected(yard: &TestYard) {
         change_index(&registry, from, to);
     };
     // A path that leads out of the registry, absolute or relative, and an unsupported address.
-    for url in ["../sec-0.1.0.wasm", "/etc/passwd", "a/../../x.wasm", "file:///etc/passwd", "http://127.0.0.1:1/x"] {
+    for url in ["../sec-0.1.0.wasm", "/etc/passwd", "a/../../x.wasm", "file:///etc/passwd", "http://r.example/x"] {
         change("sec-0.1.0.wasm", url);
         let refused = yard.run(&install);
         assert!([2, 4].contains(&refused.code), "{url}: {} {}", refused.code, refused.stderr);

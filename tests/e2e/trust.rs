@@ -583,8 +583,9 @@ fn registries_are_read_from_the_user_configuration() {
     fs::write(shared.join("blockyard.toml"), "[registries]\nours = \"registry.toml\"\n").expect("a file");
     let found = victim.exits_with(2, &shared, &["install", "sql", "--yes"]);
     assert!(found.contains("its registries are not used"), "{found}");
-    victim.0.configure("[registries]\nacme = \"https://acme.example/registry\"\n");
-    assert!(victim.exits_with(2, &work, &["install", "sql", "--yes"]).contains("is not supported by this version"));
+    // No server listens on port 1.
+    victim.0.configure("[registries]\nacme = \"https://127.0.0.1:1/registry\"\n");
+    assert!(victim.exits_with(1, &work, &["install", "sql", "--yes"]).contains("registry `acme` is not available"));
 }
 
 #[test]

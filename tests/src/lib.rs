@@ -6,6 +6,7 @@
 pub mod attack;
 pub mod environment;
 pub mod http_proxy;
+pub mod oci;
 mod port;
 pub mod proxy;
 mod server;

@@ -1,4 +1,4 @@
-//! HTTP server of the harness for the requests of bundles: it records what it receives and responds
+//! HTTP server of the harness for the requests of bundles and to registries: it records what it receives and responds
 //! as the test specifies. Supports HTTP/1.1 and HTTP/2, with and without TLS.
 
 use std::collections::BTreeMap;
@@ -112,6 +112,8 @@ impl RecordedRequest {
 struct Certificates {
     authority: std::path::PathBuf,
     server: Arc<rustls::ServerConfig>,
+    /// The same with a certificate that has expired.
+    expired: Arc<rustls::ServerConfig>,
 }
 
 static CERTIFICATES: OnceLock<Certificates> = OnceLock::new();
@@ -120,20 +122,27 @@ impl Web {
     /// Starts a server without TLS.
     #[must_use]
     pub fn start(answer: impl Fn(&RecordedRequest) -> Answer + Send + Sync + 'static) -> Self {
-        Self::run(Arc::new(answer), false)
+        Self::run(Arc::new(answer), None)
     }
 
     /// Starts a server with TLS. Its certificate is signed by [`authority`](Self::authority).
     #[must_use]
     pub fn start_secure(answer: impl Fn(&RecordedRequest) -> Answer + Send + Sync + 'static) -> Self {
-        Self::run(Arc::new(answer), true)
+        Self::run(Arc::new(answer), Some(certificates().server.clone()))
     }
 
-    fn run(answer: Arc<Handler>, secure: bool) -> Self {
+    /// Starts a server with TLS whose certificate has expired.
+    #[must_use]
+    pub fn start_expired(answer: impl Fn(&RecordedRequest) -> Answer + Send + Sync + 'static) -> Self {
+        Self::run(Arc::new(answer), Some(certificates().expired.clone()))
+    }
+
+    fn run(answer: Arc<Handler>, tls: Option<Arc<rustls::ServerConfig>>) -> Self {
+        let secure = tls.is_some();
         let requests = Arc::new(Mutex::new(Vec::new()));
         let connections = Arc::new(AtomicUsize::new(0));
         let (recorded, counted) = (requests.clone(), connections.clone());
-        let server = Server::start(move |listener| accept(listener, answer, secure, recorded, counted));
+        let server = Server::start(move |listener| accept(listener, answer, tls, recorded, counted));
         Self { server, secure, requests, connections }
     }
 
@@ -176,11 +185,11 @@ type Handler = dyn Fn(&RecordedRequest) -> Answer + Send + Sync;
 async fn accept(
     listener: TcpListener,
     answer: Arc<Handler>,
-    secure: bool,
+    tls: Option<Arc<rustls::ServerConfig>>,
     requests: Arc<Mutex<Vec<RecordedRequest>>>,
     connections: Arc<AtomicUsize>,
 ) {
-    let acceptor = secure.then(|| TlsAcceptor::from(certificates().server.clone()));
+    let acceptor = tls.map(TlsAcceptor::from);
     while let Ok((stream, _)) = listener.accept().await {
         connections.fetch_add(1, Ordering::SeqCst);
         let _ = stream.set_nodelay(true);
@@ -273,18 +282,24 @@ fn certificates() -> &'static Certificates {
         let file = std::env::temp_dir().join(format!("blockyard-test-authority-{}.pem", std::process::id()));
         std::fs::write(&file, certificate.pem()).expect("a file");
         let issuer = Issuer::new(authority, key);
-        let key = KeyPair::generate().expect("a key");
-        let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
-        let server =
-            CertificateParams::new(names).expect("parameters").signed_by(&key, &issuer).expect("a certificate");
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut server = rustls::ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .expect("versions of TLS")
-            .with_no_client_auth()
-            .with_single_cert(vec![server.der().clone()], key.serialize_der().try_into().expect("a key"))
-            .expect("a certificate and its key");
-        server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Certificates { authority: file, server: Arc::new(server) }
+        let server = |expires: Option<i32>| {
+            let key = KeyPair::generate().expect("a key");
+            let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+            let mut parameters = CertificateParams::new(names).expect("parameters");
+            if let Some(year) = expires {
+                parameters.not_after = rcgen::date_time_ymd(year, 1, 1);
+            }
+            let certificate = parameters.signed_by(&key, &issuer).expect("a certificate");
+            let provider = Arc::new(rustls::crypto::ring::default_provider());
+            let mut server = rustls::ServerConfig::builder_with_provider(provider)
+                .with_safe_default_protocol_versions()
+                .expect("versions of TLS")
+                .with_no_client_auth()
+                .with_single_cert(vec![certificate.der().clone()], key.serialize_der().try_into().expect("a key"))
+                .expect("a certificate and its key");
+            server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+            Arc::new(server)
+        };
+        Certificates { authority: file, server: server(None), expired: server(Some(2020)) }
     })
 }

@@ -44,7 +44,7 @@ const ARROWS: [(&str, &[&str]); 20] = [
 ];
 
 /// Libraries that only the listed crates may depend on.
-const CONFINED: [(&str, &[&str]); 11] = [
+const CONFINED: [(&str, &[&str]); 12] = [
     // `bench` uses wasmtime and sqlx directly, as the baseline for its comparisons.
     ("wasmtime", &["blockyard-call", "blockyard-sql", "blockyard-http", "blockyard-host", "blockyard-bench"]),
     ("keyring", &["blockyard-vault"]),
@@ -56,7 +56,8 @@ const CONFINED: [(&str, &[&str]); 11] = [
     ("jsonschema", &["blockyard-model"]),
     // The tests include HTTP and TLS servers.
     ("hyper", &["blockyard-http", "blockyard-tests"]),
-    ("rustls", &["blockyard-http", "blockyard-telemetry", "blockyard-tests"]),
+    ("rustls", &["blockyard-http", "blockyard-telemetry", "blockyard-registry", "blockyard-tests"]),
+    ("reqwest", &["blockyard-registry", "blockyard-bench"]),
     ("ring", &["blockyard-call", "blockyard-host"]),
 ];
 
@@ -180,9 +181,9 @@ fn links(flags: &[&str]) -> String {
 }
 
 #[test]
-fn minimal_engine_links_neither_mysql_nor_opentelemetry() {
+fn minimal_engine_links_only_what_it_needs() {
     let (all, small) = (links(&[]), links(&["--no-default-features"]));
-    for library in ["sqlx-mysql ", "opentelemetry "] {
+    for library in ["sqlx-mysql ", "opentelemetry ", "reqwest "] {
         assert!(all.contains(library) && !small.contains(library), "{library}");
     }
     assert!(

@@ -11,7 +11,7 @@ use crate::setup::{self, Need};
 use crate::{Result, lint};
 
 /// Test suites with requirements beyond Rust.
-const SUITES: [(&str, &[Need]); 6] = [
+const SUITES: [(&str, &[Need]); 7] = [
     ("File systems mounted by tests (full and read-only disks)", &[Need { program: "unshare", package: "util-linux" }]),
     ("A simulated clock (faketime)", &[Need { program: "faketime", package: "faketime" }]),
     ("The SQLite shell as a witness", &[Need { program: "sqlite3", package: "sqlite3" }]),
@@ -41,6 +41,10 @@ const SUITES: [(&str, &[Need]); 6] = [
             Need { program: "dbus-run-session", package: "dbus" },
             Need { program: "secret-tool", package: "libsecret-tools" },
         ],
+    ),
+    (
+        "An OCI registry without referrers (docker-registry)",
+        &[Need { program: "docker-registry", package: "docker-registry" }],
     ),
 ];
 
@@ -182,6 +186,9 @@ fn run_tests(long: Option<String>, names: &[String], variables: &[(&str, &str)])
     }
     if installed.has("keyring") {
         tests.env("BLOCKYARD_TEST_KEYRING", "1");
+    }
+    if installed.has("docker-registry") {
+        tests.env("BLOCKYARD_TEST_DOCKER_REGISTRY", "1");
     }
     if let Some(program) = &installed.storage {
         tests.env("BLOCKYARD_TEST_FAKE_GCS", program);
