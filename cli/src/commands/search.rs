@@ -11,7 +11,9 @@ use crate::signer::{one_line, short_signer};
 use crate::tabular::plain_table;
 
 pub(super) async fn run(arguments: &Search, context: &Context) -> Outcome {
-    let registries = context.registries(RegistryQuery::permitted(&arguments.registries.registry, Wanted::All)).await?;
+    let mut registries =
+        context.registries(RegistryQuery::permitted(&arguments.registries.registry, Wanted::All)).await?;
+    registries.retain(|registry| registry.unavailable.is_none());
     let installed = context.installed().await?;
     let found = catalog(&registries, &installed, arguments.word.as_deref());
     context.terminal.document(&json!({ "bundles": found }), || {
