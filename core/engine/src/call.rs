@@ -184,6 +184,10 @@ impl Block {
             Ok(invocation) => self.invoked(described, invocation, arguments, input, began, deadline).await,
             Err(error) => Err(error),
         };
+        let outcome = match outcome {
+            Err(error) => Err(self.explain_missing_grant(error).await),
+            done => done,
+        };
         if let Some(masked) = outcome.as_ref().ok().map(|reply| reply.masked).filter(|masked| *masked > 0) {
             detail["masked"] = json!(masked);
         }
@@ -194,6 +198,20 @@ impl Block {
             reply.output = reply.output.take().map(audited);
             reply
         })
+    }
+
+    /// Adds a hint to an error about missing grants if they ended because the bundle was uninstalled.
+    async fn explain_missing_grant(&self, error: Error) -> Error {
+        if !matches!(error.as_code(), Some(Code::NotGranted { .. })) {
+            return error;
+        }
+        match self.yard.store().bundle(&self.bundle.digest()).await {
+            Ok(Some(record)) if record.uninstalled_at.is_some() => error.hint(format!(
+                "version {} of bundle `{}` is uninstalled, which ended its grants; install it again",
+                record.version, record.name
+            )),
+            _ => error,
+        }
     }
 
     /// Adds a line to the audit trail if the output fails, or if the bundle uses a further capability

@@ -11,6 +11,7 @@ use crate::fixture::{TestYard, at, component, rejected, source, zoo};
 on_both!(
     a_version_in_use_is_not_uninstalled,
     an_uninstalled_version_opens_old_revisions,
+    a_restored_block_without_grants_explains_itself,
     new_blocks_use_the_remaining_versions,
     grants_end_with_the_last_version_that_requests_them,
     a_bundle_is_installed_again_as_a_new_one,
@@ -87,6 +88,24 @@ async fn an_uninstalled_version_opens_old_revisions(yard: &TestYard) {
     assert_eq!(yard.set("zoo-keeper/ada", json!({"name": "Eve"})).await, Some(2));
     let created = yard.try_create("zoo-keeper/bob", json!({"name": "Bob"})).await;
     assert_eq!(created.unwrap_err().as_code().unwrap().as_str(), "unknown-type");
+}
+
+async fn a_restored_block_without_grants_explains_itself(yard: &TestYard) {
+    let mut manifest = zoo();
+    manifest["version"] = json!("1.1.0");
+    manifest["capabilities"] = json!(["clock"]);
+    let code = r#"(import "blockyard:bundle/clock@0.1.0" "now" (func $now (result i64)))"#;
+    let staged = yard.yard.stage(component(&manifest, code), source()).await.unwrap();
+    yard.yard.install(staged, &Agreement::Everything).await.unwrap();
+    yard.create("zoo-keeper/ada", json!({"name": "Ada"})).await;
+    yard.yard.delete(&at("zoo-keeper/ada")).await.unwrap();
+    uninstall(yard, None).await.unwrap();
+    yard.yard.restore(&at("zoo-keeper/ada")).await.unwrap();
+    let called = yard.yard.block("zoo-keeper/ada").await.unwrap().call("show-badge", json!({})).await;
+    let error = called.err().unwrap();
+    assert_eq!(error.as_code().unwrap().as_str(), "not-granted");
+    let hint = "version 1.1.0 of bundle `zoo` is uninstalled, which ended its grants; install it again";
+    assert_eq!(error.hints(), [hint]);
 }
 
 async fn new_blocks_use_the_remaining_versions(yard: &TestYard) {
