@@ -124,7 +124,7 @@ fn the_lexer_agrees(server: &Server, mode: Option<&str>, rules: &'static Rules) 
     checked.unwrap();
     // A server that accepts no statement would agree.
     let (accepted, with_parameters) = (accepted.get(), with_parameters.get());
-    assert!(accepted > CASES / 20 && with_parameters > CASES / 100, "{mode:?}: {accepted}, {with_parameters}");
+    assert!(accepted > CASES / 20 && with_parameters > CASES / 200, "{mode:?}: {accepted}, {with_parameters}");
     server.runtime.block_on(async { drop(slot) });
 }
 
@@ -142,13 +142,13 @@ fn in_sqlite_the_lexer_agrees() {
 #[test]
 fn in_mysql_the_lexer_agrees_in_each_mode() {
     let Some(server) = Server::mysql() else { return };
-    // MariaDB's mode `ORACLE` includes `ANSI_QUOTES`, so no session has the rules `MYSQL[3]`.
+    // The mode `ORACLE` of MariaDB includes `ANSI_QUOTES`.
     for (mode, rules) in [
         ("", &MYSQL[0]),
         ("ANSI_QUOTES", &MYSQL[1]),
         ("NO_BACKSLASH_ESCAPES", &MYSQL[2]),
-        ("ORACLE", &MYSQL[4]),
-        ("ORACLE,NO_BACKSLASH_ESCAPES", &MYSQL[5]),
+        ("ORACLE", &MYSQL[1]),
+        ("ORACLE,NO_BACKSLASH_ESCAPES", &MYSQL[2]),
     ] {
         the_lexer_agrees(&server, Some(mode), rules);
     }
