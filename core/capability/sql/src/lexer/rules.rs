@@ -122,8 +122,9 @@ pub static SQLITE: Rules = Rules {
 /// modes that changes the tokens of a statement. The host does not know the mode of a session, so a
 /// check must hold with all of them.
 ///
-/// The first three rules are those of sessions in which `--` begins a comment before white space
-/// only; with the others it always does, as in MariaDB's mode `ORACLE`.
+/// With the first three rules, `--` begins a comment before white space only; with the others it
+/// always does. MariaDB 10.11 has the former in all modes, also in `ORACLE`. The others keep a check
+/// from relying on that.
 pub static MYSQL: [Rules; 6] = [
     mysql(BACKSLASHES, DASHES_ONLY_BEFORE_SPACE),
     mysql(ANSI_QUOTES, DASHES_ONLY_BEFORE_SPACE),
