@@ -7,7 +7,7 @@ use std::path::Path;
 use blockyard_model::{BundleName, Digest, Manifest, WIT_VERSION, visible};
 use blockyard_registry::{
     LockedBundle, LockedLocation, LockedSource, PublicKey, Registry, RegistryTrust, RelativePath, Release, Requested,
-    Resolved, resolve,
+    Resolved, Unresolved, resolve,
 };
 use semver::VersionReq;
 use url::Url;
@@ -54,8 +54,10 @@ impl LockedRequest<'_> {
         let requirement = VersionReq::parse(&format!("={version}"))
             .map_err(|error| missing(Error::new(ErrorKind::Invalid, error.to_string())))?;
         let requested = Requested { name, requirement: &requirement, locked: Some(version) };
-        let resolved =
-            resolve(std::slice::from_ref(registry), &requested).map_err(|error| missing(Error::from(error)))?;
+        let resolved = resolve(std::slice::from_ref(registry), &requested).map_err(|error| match error {
+            Unresolved::Unavailable { .. } => Error::from(error),
+            error => missing(Error::from(error)),
+        })?;
         match resolved.release.sha256 {
             Some(offered) if offered != locked.sha256 => Err(self.changed(locked, registry, offered)),
             _ => {
