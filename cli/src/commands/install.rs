@@ -253,6 +253,9 @@ impl Installing<'_> {
         if let Some(lock) = self.lock.as_ref().filter(|lock| lock.fits(name, requirement)) {
             return self.stage_locked(name, lock, report).await;
         }
+        if let Some(locked) = self.lock.as_ref().and_then(|lock| lock.file()?.bundles().get(name)) {
+            report(&format!("`{name}` is locked at {}: selecting a version that fits `{requirement}`", locked.version));
+        }
         let request = Request { name, requirement, accepted_key: self.arguments.accept_key.as_ref() };
         let found = self.yard.find(&request, self.registries().await?, report).await?;
         let staged = self.stage_found(name, found, report).await?;
