@@ -17,7 +17,7 @@ fn run_on(yard: &TestYard, name: &str, lines: Vec<String>) {
     for line in lines {
         let line = line.replace("/tmp/", &yard.path("").display().to_string());
         // Bundles that a document builds from source are installed from the built file.
-        let line = line.replace("install sql ", &format!("install {} ", bundle("sql")));
+        let line = line.replace(" install sql ", &format!(" install {} ", bundle("sql")));
         let line = line.replace("install plugins/sql ", &format!("install {} ", bundle("sql")));
         let line = line.replace("plugins/sql", &root().join("plugins/sql").display().to_string());
         let line = line.replace("blockyard ", &format!("{} ", binary()));
