@@ -93,6 +93,9 @@ fn number(digits: &str, length: usize) -> Option<i64> {
 
 /// Returns the days from 1970-01-01 to a day of the Gregorian calendar (Howard Hinnant,
 /// "chrono-Compatible Low-Level Date Algorithms", `days_from_civil`).
+///
+/// Not by a library: PostgreSQL has dates up to the year 5874897, and the types of `jiff`, `time` and
+/// `chrono` end at the years 9999, 999999 and 262142.
 pub(crate) fn days(year: i64, month: i64, day: i64) -> Option<i32> {
     let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
     let days_in_month = match month {

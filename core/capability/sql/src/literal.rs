@@ -142,7 +142,8 @@ pub(super) fn days(year: i64, month: i64, day: i64) -> Option<i32> {
     if !(1..=days_in_month).contains(&day) {
         return None;
     }
-    // Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", days_from_civil.
+    // Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", days_from_civil. The types of
+    // libraries end before PostgreSQL's last year, 5874897.
     let shifted = if month <= 2 { year - 1 } else { year };
     let era = shifted.div_euclid(400);
     let year_of_era = shifted.rem_euclid(400);
