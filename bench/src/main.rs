@@ -9,6 +9,7 @@
 //! | `transfer URL` | transfers from and to a server, through the bundle `bench` and directly |
 //! | `storage URL SERVER` | transfers from and to Cloud Storage, through `gcs-bucket` and directly |
 //! | `install WASM` | installing a bundle, and only compiling it |
+//! | `upgrade OLD NEW` | plan of an upgrade of many blocks |
 //! | `precompile WASM CWASM`, `bare CWASM` | a process that makes one call, without Blockyard |
 //! | `idle URL ADDRESS…`, `idle-bare CACHE WASM…` | memory of a process with loaded bundles |
 //! | `rows URL ADDRESS STATEMENT`, `rows-by-hand SERVER STATEMENT` | conversion of a result to Arrow |
@@ -22,6 +23,7 @@ mod memory;
 mod rows;
 mod storage;
 mod transfer;
+mod upgrade;
 mod yard;
 
 use std::path::Path;
@@ -46,6 +48,7 @@ async fn main() -> Outcome {
         ["storage", url, server] => storage::measure(url, server).await?,
         ["transfer", url] => transfer::measure(url).await?,
         ["install", wasm] => install::measure(Path::new(wasm)).await?,
+        ["upgrade", old, new] => upgrade::measure(Path::new(old), Path::new(new)).await?,
         ["idle", url, addresses @ ..] => memory::idle(url, addresses).await?,
         ["idle-bare", cache, files @ ..] => memory::idle_bare(Path::new(cache), files)?,
         ["rows", url, address, statement] => rows::through_the_bundle(url, address, statement).await?,

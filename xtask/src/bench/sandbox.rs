@@ -16,6 +16,7 @@ pub(super) fn measure(bench: &Bench, rows: &mut Vec<Row>) -> Result {
     bench.make(&url, &["bench", "zoo", "sql"])?;
     calls(bench, &url, rows)?;
     install(bench, &url, rows)?;
+    upgrade(bench, &url, rows)?;
     memory(bench, &url, rows)
 }
 
@@ -97,6 +98,23 @@ fn install(bench: &Bench, url: &str, rows: &mut Vec<Row>) -> Result {
             reached: Some(again <= 30e-3),
         });
     }
+    Ok(())
+}
+
+fn upgrade(bench: &Bench, url: &str, rows: &mut Vec<Row>) -> Result {
+    println!("bench: planning the upgrade of many blocks");
+    let (old, new) = (bench.bundle("vet_1_0_0")?, bench.bundle("vet_1_1_0")?);
+    let measured = json(bench.command(&bench.program, url).arg("upgrade").args([old, new]))?;
+    let seconds = measured["plan"].as_f64().ok_or("the plan was not measured")?;
+    rows.push(Row {
+        number: "P8",
+        what: format!("plan the upgrade of {} blocks", measured["blocks"]),
+        unit: Unit::Seconds,
+        ours: seconds,
+        reference: None,
+        reach: "≤ 5 s",
+        reached: Some(seconds <= 5.0),
+    });
     Ok(())
 }
 
