@@ -19,7 +19,7 @@ use parquet::arrow::ArrowWriter;
 
 use crate::output::{BlockingReader, Destination};
 use crate::progress::Progress;
-use crate::terminal::Failure;
+use crate::terminal::{self, Failure};
 
 /// Maximum number of rows in a table. A table is held in memory, and a longer one is not readable.
 const TABLE_ROWS: usize = 1_000;
@@ -218,22 +218,11 @@ impl PlainTable {
 
     /// Wraps long cells to the width of the terminal. A table in a pipe or a file is not wrapped.
     pub(crate) fn fitted(&mut self) -> &Self {
-        if let Some(width) = terminal_width() {
+        if let Some(width) = terminal::width() {
             self.0.set_content_arrangement(comfy_table::ContentArrangement::Dynamic).set_width(width);
         }
         self
     }
-}
-
-/// Returns the width of the terminal in characters. `None` if standard output is not a terminal.
-#[cfg(unix)]
-fn terminal_width() -> Option<u16> {
-    rustix::termios::tcgetwinsize(std::io::stdout()).ok().map(|size| size.ws_col).filter(|width| *width > 0)
-}
-
-#[cfg(not(unix))]
-fn terminal_width() -> Option<u16> {
-    None
 }
 
 impl std::fmt::Display for PlainTable {

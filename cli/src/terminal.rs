@@ -17,6 +17,17 @@ pub(crate) struct Terminal {
     pub(crate) verbose: u8,
 }
 
+/// Returns the width of the terminal in characters. `None` if standard output is not a terminal.
+#[cfg(unix)]
+pub(crate) fn width() -> Option<u16> {
+    rustix::termios::tcgetwinsize(std::io::stdout()).ok().map(|size| size.ws_col).filter(|width| *width > 0)
+}
+
+#[cfg(not(unix))]
+pub(crate) fn width() -> Option<u16> {
+    None
+}
+
 /// Reason why a command stopped.
 #[derive(Debug)]
 pub(crate) enum Failure {
