@@ -1,7 +1,7 @@
 //! Creating and opening a yard, and the yard's own record.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::migrate::MigrateError;
 use sqlx::postgres::{PgConnection, PgPool, PgPoolOptions};
@@ -19,6 +19,8 @@ const APPLICATION_ID: i64 = 0x626c_6b79;
 
 /// Time that a writer of a SQLite yard waits for another writer before it fails.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(60);
+/// Interval at which a busy database is opened again.
+const BUSY_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Maximum number of connections of one process to a SQLite yard: readers beside one writer.
 const MAX_CONNECTIONS: u32 = 8;
@@ -323,7 +325,23 @@ async fn connect_sqlite(path: &Path, journal_mode: SqliteJournalMode) -> Result<
         // Overwrites deleted and replaced content (wrapped keys, sealed secrets) with zeros.
         .pragma("secure_delete", "ON")
         .busy_timeout(BUSY_TIMEOUT);
-    SqlitePoolOptions::new().max_connections(MAX_CONNECTIONS).connect_with(options).await
+    let started = Instant::now();
+    loop {
+        let pool = SqlitePoolOptions::new().max_connections(MAX_CONNECTIONS).connect_with(options.clone()).await;
+        match pool {
+            // A change of the journal mode does not wait for another connection that changes it, too:
+            // the processes that open a new yard at the same time.
+            Err(error) if is_busy(&error) && started.elapsed() < BUSY_TIMEOUT => {
+                tokio::time::sleep(BUSY_INTERVAL).await
+            }
+            pool => return pool,
+        }
+    }
+}
+
+/// Returns whether an error is `SQLITE_BUSY` (<https://www.sqlite.org/rescode.html#busy>).
+fn is_busy(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "5")
 }
 
 fn make_private_file(path: &Path) -> std::io::Result<()> {
