@@ -191,10 +191,10 @@ impl Block {
         if let Some(masked) = outcome.as_ref().ok().map(|reply| reply.masked).filter(|masked| *masked > 0) {
             detail["masked"] = json!(masked);
         }
-        self.add_used(&mut detail, &usage);
+        let used = self.add_used(&mut detail, &usage);
         self.audited("call", detail, word(&outcome)).await;
         outcome.map(|mut reply| {
-            let audited = |(media_type, stream)| (media_type, self.audited_output(described, usage, stream));
+            let audited = |(media_type, stream)| (media_type, self.audited_output(described, usage, used, stream));
             reply.output = reply.output.take().map(audited);
             reply
         })
@@ -215,17 +215,18 @@ impl Block {
     }
 
     /// Adds a line to the audit trail if the output fails, or if the bundle uses a further capability
-    /// while it produces the output: the line of the call was written with its result.
-    fn audited_output(&self, described: &Operation, usage: Usage, stream: ByteStream) -> ByteStream {
+    /// while it produces the output: the line of the call was written with its result, when the call
+    /// had used `used` capabilities.
+    fn audited_output(&self, described: &Operation, usage: Usage, used: usize, stream: ByteStream) -> ByteStream {
         let detail = json!({ "operation": described.name, "effect": described.effect });
-        let used = usage.count();
         stream::unfold((stream, self.clone(), usage, Some(detail), used), async |state| {
             let (mut stream, block, usage, mut detail, used) = state;
-            let chunk = stream.next().await?;
+            let chunk = stream.next().await;
             let now_used = usage.count();
             if now_used != used {
                 block.audit_late_use(detail.clone().unwrap_or_else(|| json!({})), &usage).await;
             }
+            let chunk = chunk?;
             if let Err(problem) = &chunk
                 && let Some(detail) = detail.take()
             {
@@ -236,12 +237,16 @@ impl Block {
         .boxed()
     }
 
-    /// Adds the capabilities that a call used to the line of the call, the first time on a day.
-    fn add_used(&self, detail: &mut Value, usage: &Usage) {
+    /// Adds the capabilities that a call used to the line of the call, the first time on a day. Returns
+    /// how many the call used so far. The guest may use more at any time while it produces an output,
+    /// so the number is read before the capabilities.
+    fn add_used(&self, detail: &mut Value, usage: &Usage) -> usize {
+        let count = usage.count();
         let used = self.yard.use_record().unrecorded(self.bundle.digest(), usage, now());
         if !used.is_empty() {
             detail["used"] = json!(used);
         }
+        count
     }
 
     /// Adds a line for the capabilities that a bundle used after the line of the call was written.
