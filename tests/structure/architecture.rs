@@ -191,3 +191,41 @@ fn minimal_engine_links_only_what_it_needs() {
         "the engine must not link the toolchain"
     );
 }
+
+/// The package of the SDK contains only files of its own folder.
+#[test]
+fn the_sdk_has_the_interfaces_of_the_host() {
+    let folders = ["schemas/wit", "sdk/rust/wit"].map(|folder| root().join(folder));
+    let files = folders.each_ref().map(|folder| {
+        let mut found = std::collections::BTreeMap::new();
+        for version in std::fs::read_dir(folder).expect("a folder").flatten() {
+            for file in std::fs::read_dir(version.path()).expect("a folder").flatten() {
+                let text = std::fs::read_to_string(file.path()).expect("a file");
+                found.insert((version.file_name(), file.file_name()), text);
+            }
+        }
+        found
+    });
+    assert!(!files[0].is_empty() && files[0] == files[1], "copy schemas/wit to sdk/rust/wit");
+}
+
+/// `cargo package` accepts the crates of the SDK, and the package contains the interfaces.
+#[test]
+fn the_sdk_can_be_packaged() {
+    let target = tempfile::tempdir().expect("a folder");
+    let output = cargo()
+        .args(["package", "-p", "blockyard-sdk-macros", "-p", "blockyard-sdk"])
+        .args(["--no-verify", "--offline", "--allow-dirty", "--target-dir"])
+        .arg(target.path())
+        .current_dir(root())
+        .output()
+        .expect("cargo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let package = std::fs::read_dir(target.path().join("package")).expect("packages").flatten();
+    let packages: Vec<_> = package.filter(|file| file.path().extension().is_some_and(|end| end == "crate")).collect();
+    assert_eq!(packages.len(), 2);
+    let sdk = packages.iter().find(|file| file.file_name().to_string_lossy().starts_with("blockyard-sdk-0"));
+    let listed = std::process::Command::new("tar").arg("-tzf").arg(sdk.expect("the SDK").path()).output();
+    let listed = String::from_utf8_lossy(&listed.expect("tar runs").stdout).into_owned();
+    assert!(listed.contains("/wit/v0_1/bundle.wit"), "{listed}");
+}
