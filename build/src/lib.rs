@@ -1,14 +1,19 @@
 //! Builds a bundle's component file from the source of a crate: compiles the module with cargo, and
-//! passes it to the engine.
+//! passes it to the engine. Creates the crate of a new bundle.
 //!
 //! A build runs build scripts and macros of the crate and its dependencies with the permissions of
 //! the user. It is therefore not part of the engine: servers and programs that embed Blockyard
 //! never compile code.
 
+mod new;
+mod sdk;
+
 use std::path::{Path, PathBuf};
 
 use blockyard::{Built, Error, ErrorKind, Guard, Provenance, assemble, writable_by_others};
 use blockyard_toolchain::{Acquire, BuildError, Toolchain, ToolchainError};
+
+pub use new::{Created, NewCrate, Sdk, create};
 
 /// Files that cargo and rustup read from every parent folder of their working directory. Each can
 /// specify a program to run.

@@ -19,7 +19,7 @@ pub(crate) use self::block::{
     BlockArgument, Create, Diff, Export, Fields, List, PinnedArgument, PlanFile, Purge, Reveal, Rollback, Set,
 };
 pub(crate) use self::bundle::{
-    Build, GrantChange, Grants, Info, Install, Publish, Registries, Search, Type, Types, Uninstall, Upgrade,
+    Build, GrantChange, Grants, Info, Install, New, Publish, Registries, Search, Type, Types, Uninstall, Upgrade,
 };
 pub(crate) use self::call::{Call, CallOptions};
 pub(crate) use self::database::{Query, Statement};
@@ -218,6 +218,12 @@ pub(crate) enum Command {
     /// as secret sources, like those of a yard that was created here.
     #[command(after_help = "Example:\n  blockyard trust --list")]
     Trust(Trust),
+    /// Create the crate of a new bundle, with a block type, a secret, an operation and a test.
+    ///
+    /// The last part of the path is the name of the bundle. Nothing is downloaded: the crate depends on
+    /// the SDK that this program contains, which is unpacked into the data folder.
+    #[command(after_help = "Example:\n  blockyard new acme")]
+    New(New),
     /// Build a bundle from the folder of its crate into one .wasm file.
     #[command(after_help = "Example:\n  blockyard build plugins/sql --out /tmp/sql.wasm")]
     Build(Build),

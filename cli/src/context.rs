@@ -187,6 +187,11 @@ impl Context {
         base().ok().map(|base| base.data_dir().join("blockyard").join("locks"))
     }
 
+    /// Returns the folder for unpacked versions of the SDK.
+    pub(crate) fn sdk_folder(&self) -> Result<PathBuf, Error> {
+        Ok(base()?.data_dir().join("blockyard").join("sdk"))
+    }
+
     /// Returns the nearest project file, searching from the current folder upwards. The file has no
     /// effect until it is trusted.
     pub(crate) fn project(&self) -> Result<Option<Project>, Error> {

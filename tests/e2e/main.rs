@@ -38,6 +38,7 @@ mod malformed_inputs;
 #[cfg(target_os = "linux")]
 mod memory;
 mod mysql;
+mod new;
 mod objects;
 mod oci;
 mod oracles;

@@ -65,14 +65,22 @@ fn home() -> &'static Path {
 /// If the user has no home folder.
 #[must_use]
 pub fn cargo() -> Command {
+    with_cargo(program("cargo"))
+}
+
+/// Lets a program run cargo with the user's toolchains, downloaded crates and network.
+///
+/// # Panics
+/// If the user has no home folder.
+#[must_use]
+pub fn with_cargo(mut command: Command) -> Command {
     let folder = |variable: &str, name: &str| {
         let home = || std::env::home_dir().expect("a home folder").join(name);
         std::env::var_os(variable).map_or_else(home, PathBuf::from)
     };
-    let mut cargo = program("cargo");
-    pass_on(&mut cargo, &NETWORK);
-    cargo.env("CARGO_HOME", folder("CARGO_HOME", ".cargo")).env("RUSTUP_HOME", folder("RUSTUP_HOME", ".rustup"));
-    cargo
+    pass_on(&mut command, &NETWORK);
+    command.env("CARGO_HOME", folder("CARGO_HOME", ".cargo")).env("RUSTUP_HOME", folder("RUSTUP_HOME", ".rustup"));
+    command
 }
 
 #[cfg(test)]

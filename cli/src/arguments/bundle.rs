@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use blockyard::PublicKey;
-use blockyard::model::BundleName;
+use blockyard::model::{BundleName, TypeSlug};
 use clap::Args;
-use semver::Version;
+use semver::{Version, VersionReq};
 
 #[derive(Debug, Args)]
 pub(crate) struct Install {
@@ -171,6 +171,19 @@ pub(crate) struct Type {
     /// Print the JSON Schema of the configuration.
     #[arg(long)]
     pub(crate) schema: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct New {
+    /// Folder to create. It must not exist, or be empty.
+    pub(crate) path: PathBuf,
+    /// Slug of the block type. Default: the name of the bundle.
+    #[arg(long = "type", value_name = "SLUG")]
+    pub(crate) block_type: Option<TypeSlug>,
+    /// Depend on a published version of the SDK that matches a requirement, instead of on the SDK that
+    /// this program contains.
+    #[arg(long, value_name = "REQ")]
+    pub(crate) sdk: Option<VersionReq>,
 }
 
 #[derive(Debug, Args)]

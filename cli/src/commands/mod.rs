@@ -23,6 +23,7 @@ mod install;
 mod key;
 mod list;
 mod ls;
+mod new;
 mod objects;
 mod outdated;
 mod plan;
@@ -91,6 +92,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Outcome {
         Command::Doctor(arguments) => doctor::run(&arguments, context).await,
         Command::Audit(arguments) => audit::run(&arguments, context).await,
         Command::Trust(arguments) => trust::run(&arguments, context).await,
+        Command::New(arguments) => new::run(arguments, context),
         Command::Build(arguments) => build::run(&arguments, context).await,
         Command::Publish(arguments) => publish::run(&arguments, context).await,
         Command::Completions(arguments) => completions::run(&arguments, context),
