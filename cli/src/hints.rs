@@ -115,14 +115,8 @@ fn actions(code: &Code) -> Vec<String> {
             "if you trust all users who can write the registry, set `unsigned = true` for it in `[registries]` of your configuration".to_owned(),
             "or install the file by its path".to_owned(),
         ],
-        Code::RegistryCredentials { host, variable } => {
-            let token = match variable {
-                Some(variable) => format!("set a token for it in {variable}"),
-                None => "name the registry in `[registries]` of your configuration, and set a token in \
-                         BLOCKYARD_REGISTRY_TOKEN_NAME"
-                    .to_owned(),
-            };
-            vec![token, format!("or log in with `docker login {host}` or `oras login {host}`")]
+        Code::RegistryCredentials { host, variable, token_service } => {
+            registry_credentials(host, variable.as_deref(), token_service.as_deref())
         }
         Code::NotCached { .. } => {
             one("run the command once without `--offline`, or name a local registry with `--registry PATH`".to_owned())
@@ -171,6 +165,29 @@ fn actions(code: &Code) -> Vec<String> {
     }
 }
 
+/// Returns the ways to give a registry credentials. `service` is the origin of a token service that did
+/// not receive those that are stored.
+fn registry_credentials(host: &str, variable: Option<&str>, service: Option<&str>) -> Vec<String> {
+    let token = match variable {
+        Some(variable) => format!("set a token for it in {variable}"),
+        None => "name the registry in `[registries]` of your configuration, and set a token in \
+                 BLOCKYARD_REGISTRY_TOKEN_NAME"
+            .to_owned(),
+    };
+    // docker and oras map this name of Docker Hub to the key of its credentials.
+    let login = if host == "registry-1.docker.io" { "docker.io" } else { host };
+    match service {
+        Some(service) => vec![
+            format!(
+                "if `{service}` may receive your credentials for `{host}`, set `token-service = \"{service}\"` for \
+                 the registry in `[registries]` of your configuration"
+            ),
+            format!("or {token}"),
+        ],
+        None => vec![token, format!("or log in with `docker login {login}` or `oras login {login}`")],
+    }
+}
+
 /// Returns one hint per change that requires a separate approval, followed by all options together.
 fn consent(agreement: bool, open: &[OpenChange]) -> Vec<String> {
     let mut hints = Vec::new();
@@ -205,6 +222,21 @@ pub(crate) fn flag(need: &Need) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn setting_for_a_token_service_is_named() {
+        let hints = registry_credentials("registry-1.docker.io", Some("TOKEN"), Some("https://auth.docker.io"));
+        assert_eq!(
+            hints,
+            [
+                "if `https://auth.docker.io` may receive your credentials for `registry-1.docker.io`, set \
+                 `token-service = \"https://auth.docker.io\"` for the registry in `[registries]` of your configuration",
+                "or set a token for it in TOKEN",
+            ]
+        );
+        let hints = registry_credentials("registry-1.docker.io", Some("TOKEN"), None);
+        assert_eq!(hints[1], "or log in with `docker login docker.io` or `oras login docker.io`");
+    }
 
     #[test]
     fn consent_names_each_flag_once() {

@@ -47,7 +47,7 @@ pub(crate) enum Network {
 /// A registry that a command uses.
 pub(crate) enum Configured {
     Local { path: PathBuf, unsigned: bool },
-    Remote(RemoteRegistry),
+    Remote(Box<RemoteRegistry>),
 }
 
 impl Configured {
@@ -64,18 +64,30 @@ impl Configured {
         let known = settings.configuration().registries.iter().find(|known| known.address == address);
         Ok(match known {
             Some(known) => Self::entry(known),
-            None => Self::Remote(RemoteRegistry { name: None, url, ca: None, unsigned: false, token: None }),
+            None => Self::remote(RemoteRegistry {
+                name: None,
+                url,
+                ca: None,
+                unsigned: false,
+                token: None,
+                token_service: None,
+            }),
         })
+    }
+
+    fn remote(registry: RemoteRegistry) -> Self {
+        Self::Remote(Box::new(registry))
     }
 
     /// Returns a registry of the user's configuration.
     pub(crate) fn entry(registry: &NamedRegistry) -> Self {
-        let NamedRegistry { name, address, unsigned, ca } = registry.clone();
+        let NamedRegistry { name, address, unsigned, ca, token_service } = registry.clone();
         match address {
             RegistryAddress::Path(path) => Self::Local { path, unsigned },
             RegistryAddress::Remote(url) => {
                 let token = Some(token(name.as_str()));
-                Self::Remote(RemoteRegistry { name: Some(name.to_string()), url, ca, unsigned, token })
+                let name = Some(name.to_string());
+                Self::remote(RemoteRegistry { name, url, ca, unsigned, token, token_service })
             }
         }
     }

@@ -8,6 +8,7 @@
 //! [registries]
 //! acme = "/srv/acme/registry"
 //! zoo = { url = "oci://registry.example/zoo", ca = "zoo.pem" }
+//! hub = { url = "oci://registry-1.docker.io/acme", token-service = "https://auth.docker.io" }
 //!
 //! [sources]
 //! allow = ["env:WAREHOUSE_*", "file:/run/secrets/*"]

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use blockyard::{RemoteAccess, RemoteError, RemoteRegistry, Wanted, open_remote};
 use blockyard_tests::oci::{OciOptions, OciRegistry, digest, issued};
+use blockyard_tests::web::RecordedRequest;
 use blockyard_tests::{CommandOutput, TestYard, available, environment, free_port, on_both, run_command};
 use serde_json::{Value, json};
 
@@ -15,7 +16,7 @@ use crate::registries::{installed, text};
 
 on_both!(published_bundle_is_installed_by_its_key, changed_or_unsigned_release_is_rejected);
 
-const OPEN: OciOptions = OciOptions { referrers: false, catalog: false, login: None };
+const OPEN: OciOptions = OciOptions { referrers: false, catalog: false, login: None, identity: None };
 
 /// Returns an empty yard.
 fn empty() -> TestYard {
@@ -223,7 +224,7 @@ fn tokens_are_requested_per_repository() {
     published(&yard, "0.1.0", &url);
     exits(&yard, 0, &install(&url, &[]));
     let requests = registry.requests();
-    let asked = |request: &&blockyard_tests::web::RecordedRequest| request.target.starts_with("/token");
+    let asked = |request: &&RecordedRequest| request.target.starts_with("/token");
     let tokens: Vec<&str> = requests.iter().filter(asked).map(|request| request.target.as_str()).collect();
     assert!(tokens.iter().all(|target| target.contains("scope=repository%3Aacme%2Fsec%3Apull")), "{tokens:?}");
     // The password is sent to the token service only, and a token only to the repository.
@@ -248,6 +249,117 @@ fn tokens_are_requested_per_repository() {
     assert!(
         !later.is_empty() && later.iter().all(|request| request.header("authorization") == format!("Bearer {token}"))
     );
+}
+
+/// Writes the `config.json` of docker.
+fn docker_config(yard: &TestYard, config: &Value) {
+    fs::create_dir_all(yard.path(".docker")).expect("a folder");
+    fs::write(yard.path(".docker/config.json"), config.to_string()).expect("a file");
+}
+
+/// Returns the values of `Authorization` and the bodies of all requests that a registry received.
+fn received(registry: &OciRegistry) -> String {
+    let text = |request: &RecordedRequest| {
+        format!("{} {}\n", request.header("authorization"), String::from_utf8_lossy(&request.body))
+    };
+    registry.requests().iter().filter(|request| request.target.starts_with("/token")).map(text).collect()
+}
+
+/// The header for the user `ada` and the password `hunter2`.
+const BASIC: &str = "Basic YWRhOmh1bnRlcjI=";
+
+#[test]
+fn password_is_sent_to_the_named_token_service_only() {
+    let yard = empty();
+    let options = OciOptions { login: Some(("ada", "hunter2")), ..OPEN };
+    let [registry, service, other] = [(); 3].map(|()| OciRegistry::start(options));
+    let url = registry.url();
+    let origin = format!("http://{}", service.host().replace("127.0.0.1", "localhost"));
+    registry.set_token_service(&format!("{origin}/token"));
+    docker_config(&yard, &json!({"auths": {registry.host(): {"username": "ada", "password": "hunter2"}}}));
+    // Without the setting, the error names it.
+    let setting = format!("token-service = \"{origin}\"");
+    let refused = exits(&yard, 5, &install(&url, &[]));
+    let hint = format!("if `{origin}` may receive your credentials for `{}`, set `{setting}`", registry.host());
+    assert!(refused.contains(&hint) && !refused.contains("hunter2"), "{refused}");
+    assert!(!received(&service).contains("Basic"), "{}", received(&service));
+    // With it, the password is sent to the service, and neither to the registry nor to another service.
+    let configure = |setting: &str| {
+        yard.configure(&format!("[registries]\nacme-1 = {{ url = \"{url}\", {setting} }}\n"));
+    };
+    configure(&setting);
+    published(&yard, "0.1.0", &url);
+    exits(&yard, 0, &["install", "sec", "--yes"]);
+    assert!(received(&service).contains(BASIC), "{}", received(&service));
+    registry.set_token_service(&format!("http://{}/token", other.host()));
+    let refused = exits(&yard, 5, &["install", "sec", "--yes"]);
+    let reason = format!("because its `token-service` is `{origin}`");
+    assert!(refused.contains(&reason) && !refused.contains("hunter2"), "{refused}");
+    assert!(!other.requests().is_empty() && !received(&other).contains("Basic"), "{}", received(&other));
+    assert!(registry.requests().iter().all(|request| !request.header("authorization").starts_with("Basic")));
+    // Only an origin is a setting.
+    configure(&format!("token-service = \"{origin}/token\""));
+    let refused = exits(&yard, 4, &["install", "sec", "--yes"]);
+    assert!(refused.contains("write only an origin such as `https://auth.example`"), "{refused}");
+}
+
+#[test]
+fn project_file_cannot_name_a_token_service() {
+    let yard = empty();
+    let options = OciOptions { login: Some(("ada", "hunter2")), ..OPEN };
+    let [registry, thief] = [(); 2].map(|()| OciRegistry::start(options));
+    let origin = format!("http://{}", thief.host().replace("127.0.0.1", "localhost"));
+    registry.set_token_service(&format!("{origin}/token"));
+    docker_config(&yard, &json!({"auths": {registry.host(): {"username": "ada", "password": "hunter2"}}}));
+    let project = yard.path("project");
+    fs::create_dir(&project).expect("a folder");
+    let write = |entry: &str| {
+        let text = format!("[registries]\nours = {{ url = \"{}\"{entry} }}\n", registry.url());
+        fs::write(project.join("blockyard.toml"), text).expect("a file");
+    };
+    let run = || {
+        let output = run_command(command(&yard, &["install", "sec", "--yes"]).current_dir(&project), None);
+        (output.code, output.stderr)
+    };
+    write("");
+    yard.ok(&["trust", &text(project.clone())]);
+    let (code, refused) = run();
+    assert!(code == 5 && refused.contains("not sent to the other host"), "{code}: {refused}");
+    write(&format!(", token-service = \"{origin}\""));
+    let (code, refused) = run();
+    assert_eq!(code, 4, "{refused}");
+    let reason = "`registries.ours` has a `token-service`, which receives your password: \
+                  set it in `[registries]` of your own configuration";
+    assert!(refused.contains(reason), "{refused}");
+    assert!(!thief.requests().is_empty() && !received(&thief).contains("Basic"), "{}", received(&thief));
+}
+
+#[test]
+fn identity_token_is_exchanged_for_tokens() {
+    let yard = empty();
+    let options = OciOptions { identity: Some("r3fresh"), ..OPEN };
+    let [registry, service] = [(); 2].map(|()| OciRegistry::start(options));
+    let (url, host) = (registry.url(), registry.host());
+    let entry = |token: &str| json!({"auths": {&host: {"auth": "YWRhOg==", "identitytoken": token}}});
+    docker_config(&yard, &entry("r3fresh"));
+    published(&yard, "0.1.0", &url);
+    exits(&yard, 0, &install(&url, &[]));
+    let form = "grant_type=refresh_token&service=harness&scope=repository%3Aacme%2Fsec%3Apull&client_id=blockyard";
+    assert!(received(&registry).contains(&format!("{form}&refresh_token=r3fresh")), "{}", received(&registry));
+    // Another token service receives it only if the user names it.
+    let origin = format!("http://{}", service.host().replace("127.0.0.1", "localhost"));
+    registry.set_token_service(&format!("{origin}/token"));
+    let refused = exits(&yard, 5, &install(&url, &[]));
+    assert!(refused.contains(&format!("the identity token for `{host}`: not sent to the other host")), "{refused}");
+    assert!(!received(&service).contains("r3fresh"), "{}", received(&service));
+    yard.configure(&format!("[registries]\nacme = {{ url = \"{url}\", token-service = \"{origin}\" }}\n"));
+    exits(&yard, 0, &install(&url, &[]));
+    assert!(received(&service).contains("refresh_token=r3fresh"), "{}", received(&service));
+    // An identity token that is rejected is not quoted.
+    docker_config(&yard, &entry("wr0ng"));
+    let refused = exits(&yard, 5, &install(&url, &[]));
+    let reason = format!("the identity token for `{host}`: rejected by the server");
+    assert!(refused.contains(&reason) && !refused.contains("wr0ng"), "{refused}");
 }
 
 #[test]
@@ -279,7 +391,8 @@ fn catalog_lists_the_bundles_of_a_namespace() {
             registry.store_manifest(other, "0.1.0", &manifest);
         }
         let url = registry.url().parse().expect("a URL");
-        let remote = RemoteRegistry { name: Some("acme".to_owned()), url, ca: None, unsigned: false, token: None };
+        let name = Some("acme".to_owned());
+        let remote = RemoteRegistry { name, url, ca: None, unsigned: false, token: None, token_service: None };
         let opened = runtime.block_on(open_remote(&remote, Wanted::All, &RemoteAccess::default()));
         let entries: Vec<(&str, usize)> =
             opened.entries.iter().map(|entry| (entry.name.as_str(), entry.releases.len())).collect();

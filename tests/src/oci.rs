@@ -30,6 +30,8 @@ pub struct OciOptions {
     pub catalog: bool,
     /// User and password to exchange for tokens. `None` permits access without a token.
     pub login: Option<(&'static str, &'static str)>,
+    /// Identity token to exchange for tokens.
+    pub identity: Option<&'static str>,
 }
 
 #[derive(Default)]
@@ -134,13 +136,10 @@ impl State {
     /// Answers a request. Returns `None` for "not found".
     fn answer(&mut self, request: &RecordedRequest, options: &OciOptions) -> Option<Answer> {
         let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
-        let query: BTreeMap<String, String> = query
-            .split('&')
-            .filter_map(|pair| pair.split_once('='))
-            .map(|(key, value)| (key.to_owned(), percent_decode_str(value).decode_utf8_lossy().into_owned()))
-            .collect();
+        let query = parameters(query);
         if path == "/token" {
-            return Some(token(request, &query, options));
+            let form = parameters(&String::from_utf8_lossy(&request.body));
+            return Some(token(request, if request.method == "POST" { &form } else { &query }, options));
         }
         if path == "/v2/_catalog" {
             return options.catalog.then(|| self.catalog(request, &query, options)).flatten();
@@ -215,7 +214,9 @@ impl State {
 
     /// Returns the refusal of a request without the token for its scope.
     fn refusal(&self, request: &RecordedRequest, scope: &str, options: &OciOptions) -> Option<Answer> {
-        options.login?;
+        if options.login.is_none() && options.identity.is_none() {
+            return None;
+        }
         let sent = request.header("authorization");
         // A token to push permits pulling.
         let wider = scope.replace(":pull", ":pull,push");
@@ -258,13 +259,33 @@ fn page(path: &str, key: &str, names: &[&str], query: &BTreeMap<String, String>)
     }
 }
 
-/// Returns the token for a scope, if the password is right.
-fn token(request: &RecordedRequest, query: &BTreeMap<String, String>, options: &OciOptions) -> Answer {
-    let scope = query.get("scope").cloned().unwrap_or_default();
-    let sent = request.header("authorization");
+/// Returns the parameters of a query or of a form.
+fn parameters(text: &str) -> BTreeMap<String, String> {
+    let pairs = text.split('&').filter_map(|pair| pair.split_once('='));
+    pairs.map(|(key, value)| (key.to_owned(), percent_decode_str(value).decode_utf8_lossy().into_owned())).collect()
+}
+
+/// Returns the token for a scope, if the password or the identity token is right.
+fn token(request: &RecordedRequest, sent: &BTreeMap<String, String>, options: &OciOptions) -> Answer {
+    let parameter = |name: &str| sent.get(name).map(String::as_str).unwrap_or_default();
+    let token = issued(parameter("scope"));
+    let authorization = request.header("authorization");
+    if parameter("service").is_empty() {
+        return Answer::status(400);
+    }
+    if request.method == "POST" {
+        let is_exchange = parameter("grant_type") == "refresh_token" && parameter("client_id") == "blockyard";
+        return match options.identity {
+            Some(identity) if is_exchange && parameter("refresh_token") == identity && authorization.is_empty() => {
+                Answer::json(&json!({ "access_token": token, "token_type": "Bearer", "expires_in": 300 }))
+            }
+            // A server that is not careful quotes what it received.
+            _ => Answer { status: 400, ..Answer::text(request.body.clone()) },
+        };
+    }
     match options.login {
-        Some((user, password)) if sent == basic(user, password) && query.contains_key("service") => {
-            Answer::json(&json!({ "token": issued(&scope), "expires_in": 300 }))
+        Some((user, password)) if authorization == basic(user, password) => {
+            Answer::json(&json!({ "token": token, "expires_in": 300 }))
         }
         _ => Answer::status(401),
     }

@@ -405,8 +405,8 @@ impl From<Unresolved> for Error {
             Unresolved::Broken { .. } => with_causes(ErrorKind::Invalid, error),
             Unresolved::Unavailable { ref registry, ref source } => {
                 let message = format!("registry `{}` is not available", visible::line(registry));
-                let kind = Self::from(source.clone()).kind;
-                Self::from(source.clone()).caused(&|reason| Self::new(kind, message.clone()).because(reason))
+                let kind = Self::from(source.as_ref().clone()).kind;
+                Self::from(source.as_ref().clone()).caused(&|reason| Self::new(kind, message.clone()).because(reason))
             }
             Unresolved::NoRelease { ref considered, .. } => {
                 let lines: String = match considered.as_slice() {

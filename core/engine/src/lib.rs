@@ -100,7 +100,7 @@ pub use blockyard_model::{
 pub use blockyard_registry::{
     Base, LockFile, LockedBundle, NamedRegistry, ProjectError, ProjectFile, ProjectYard, PublicKey, Registry,
     RegistryAddress, RegistryToken, RemoteAccess, RemoteError, RemoteRegistry, RemoteTimes, RemoteUrl, RemoteUrlError,
-    SigningKey, StaleEntry, UserConfiguration, Wanted,
+    SigningKey, StaleEntry, UsedCredentials, UserConfiguration, Wanted,
 };
 pub use blockyard_store::{AuditChain, AuditFilter, AuditLine, BlockFilter};
 #[cfg(feature = "telemetry")]

@@ -93,9 +93,11 @@ impl From<RemoteError> for Error {
             _ => None,
         };
         let code = match &error {
-            RemoteError::Credentials { host, variable, .. } => {
-                Some(Code::RegistryCredentials { host: host.clone(), variable: variable.clone() })
-            }
+            RemoteError::Credentials { host, variable, token_service, .. } => Some(Code::RegistryCredentials {
+                host: host.clone(),
+                variable: variable.clone(),
+                token_service: token_service.clone(),
+            }),
             RemoteError::NotCached { url } => Some(Code::NotCached { url: url.clone() }),
             _ => None,
         };

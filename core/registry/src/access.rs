@@ -8,6 +8,7 @@ use std::time::Duration;
 use blockyard_model::{BundleName, SecretValue};
 
 use crate::remote_url::RemoteUrl;
+use crate::token_service::TokenService;
 
 /// Settings for all registries on servers.
 #[derive(Clone)]
@@ -63,6 +64,9 @@ pub struct RemoteRegistry {
     pub unsigned: bool,
     /// Token for this registry. `None` if it has no name, from which the variable's name is derived.
     pub token: Option<RegistryToken>,
+    /// Token service that receives the credentials of docker for this registry. `None` permits only
+    /// one on the registry's host.
+    pub token_service: Option<TokenService>,
 }
 
 /// A token from an environment variable.

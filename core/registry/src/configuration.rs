@@ -6,14 +6,14 @@ use blockyard_model::suggestion::did_you_mean;
 use blockyard_model::{BlockName, SourcePattern};
 use toml::{Table, Value};
 
-use crate::address::{NamedRegistry, RegistryAddress, registries};
+use crate::address::{NamedRegistry, RegistryAddress, TOKEN_SERVICE, registries};
 use crate::project::line;
 
 /// Permitted keys of the file, of `[yards.NAME]`, of `[sources]`, and of a registry's table.
 const KEYS: [&str; 3] = ["yards", "registries", "sources"];
 const YARD_KEYS: [&str; 1] = ["url"];
 const SOURCES_KEYS: [&str; 1] = ["allow"];
-const REGISTRY_KEYS: [&str; 3] = ["url", "ca", "unsigned"];
+const REGISTRY_KEYS: [&str; 4] = ["url", "ca", "unsigned", TOKEN_SERVICE];
 
 /// The user's configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -153,13 +153,16 @@ mod tests {
             yards.dev = { url = \"sqlite:/var/dev.db\" }
             registries.zoo = \"registries/zoo\"
             registries.acme = { url = \"https://acme.example/registry\", unsigned = true, ca = \"acme.pem\" }
+            registries.hub = { url = \"oci://registry-1.docker.io/acme\", token-service = \"https://auth.docker.io/\" }
             sources.allow = [\"env:WAREHOUSE_*\", \"file:/run/secrets/*\"]
         ";
         let read = read(text).expect("a good file");
         assert_eq!(read.yard(&BlockName::new("dev").expect("a name")), Some("sqlite:/var/dev.db"));
         assert_eq!(read.yard(&BlockName::new("test").expect("a name")), None);
         let names: Vec<&str> = read.registries.iter().map(|registry| registry.name.as_str()).collect();
-        assert_eq!(names, ["zoo", "acme"]);
+        assert_eq!(names, ["zoo", "acme", "hub"]);
+        let services = read.registries.iter().map(|registry| registry.token_service.as_ref().map(ToString::to_string));
+        assert_eq!(services.collect::<Vec<_>>(), [None, None, Some("https://auth.docker.io".to_owned())]);
         assert!(!read.registries[0].unsigned && read.registries[1].unsigned);
         let ca = Path::new("/home/ada/.config/blockyard/acme.pem");
         assert_eq!((read.registries[0].ca.as_deref(), read.registries[1].ca.as_deref()), (None, Some(ca)));
@@ -188,6 +191,20 @@ mod tests {
             ("registries.a = { url = \"https://a.example\", ca = 1 }", "not the path of a file"),
             ("registries.a = { url = \"a\", ca = \"b\" }", "only a registry on a server"),
             ("registries.a = \"http://a.example\"", "is not encrypted"),
+            (
+                "registries.a = { url = \"oci://a.example/b\", token-service = \"https://a.example/token\" }",
+                "`registries.a` has a `token-service` that has more than scheme, host and port",
+            ),
+            (
+                "registries.a = { url = \"oci://a.example/b\", token-service = \"http://a.example\" }",
+                "has a `token-service` that is not encrypted",
+            ),
+            (
+                "registries.a = { url = \"oci://a.example/b\", token-service = 1 }",
+                "`token-service` that is not a string",
+            ),
+            ("registries.a = { url = \"oci://a.example/b\", token-services = \"x\" }", "unknown key `token-services`"),
+            ("registries.a = { url = \"a\", token-service = \"https://a.example\" }", "only a registry on a server"),
             ("yards = [", "line 1"),
         ] {
             let error = read(text).expect_err(text).to_string();

@@ -13,6 +13,7 @@ use url::Url;
 use crate::relative_path::RelativePath;
 use crate::remote_error::RemoteError;
 use crate::signature::PublicKey;
+use crate::used_credentials::UsedCredentials;
 
 /// Supported version of the file format.
 const FORMAT: i64 = 1;
@@ -38,6 +39,8 @@ pub struct Registry {
     /// The error of reading a registry on a server, which then has no entries. Bundles for which it
     /// is asked first are not looked up in later registries.
     pub unavailable: Option<RemoteError>,
+    /// The credentials with which a registry on a server was read. `None` if it was not asked.
+    pub credentials: Option<UsedCredentials>,
 }
 
 /// Location of a registry, against which relative sources are resolved.
@@ -241,6 +244,7 @@ impl Registry {
             broken: Vec::new(),
             downloads: None,
             unavailable: None,
+            credentials: None,
         };
         let bundles = table.get("bundle").and_then(toml::Value::as_array).cloned().unwrap_or_default();
         for (index, bundle) in bundles.into_iter().enumerate() {
@@ -313,6 +317,7 @@ impl Registry {
             broken: Vec::new(),
             downloads: None,
             unavailable: Some(error),
+            credentials: None,
         }
     }
 

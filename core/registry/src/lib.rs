@@ -21,6 +21,8 @@ mod remote_url;
 mod resolve;
 mod signature;
 mod signing;
+mod token_service;
+mod used_credentials;
 
 pub use access::{RegistryToken, RemoteAccess, RemoteRegistry, RemoteTimes, Wanted};
 pub use address::{NamedRegistry, RegistryAddress};
@@ -39,3 +41,5 @@ pub use remote_url::{RemoteUrl, RemoteUrlError};
 pub use resolve::{Rejected, RejectedBecause, Requested, Resolved, Unresolved, resolve};
 pub use signature::{PublicKey, PublicKeyError, SignatureError, statement};
 pub use signing::{SigningError, SigningKey};
+pub use token_service::{TokenService, TokenServiceError};
+pub use used_credentials::UsedCredentials;

@@ -19,7 +19,8 @@ use crate::relative_path::RelativePath;
 const KEYS: [&str; 3] = ["yard", "registries", "bundles"];
 /// Permitted keys of a registry's table. `unsigned` is not permitted: only the user's configuration
 /// can exempt a remote registry from signature verification. A local registry can declare itself
-/// unsigned in its own file.
+/// unsigned in its own file. `token-service` is not permitted either: it decides which server receives
+/// the user's password for the host of the registry, which the project names, too.
 const REGISTRY_KEYS: [&str; 1] = ["url"];
 
 /// A project file.
@@ -201,9 +202,17 @@ mod tests {
             "\"\"",
             "1",
             "{ url = \"x\", unsigned = true }",
+            "{ url = \"oci://r.example/x\", ca = \"x\" }",
+            "{ url = \"oci://r.example/x\", token-service = \"https://r.example\" }",
         ] {
             assert!(matches!(read(bad), Err(ProjectError::Value { .. })), "{bad}");
         }
+        let theirs = "{ url = \"oci://r.example/x\", token-service = \"https://evil.example\" }";
+        assert_eq!(
+            read(theirs).expect_err("the user's password").to_string(),
+            "`registries.ours` has a `token-service`, which receives your password: \
+             set it in `[registries]` of your own configuration"
+        );
         assert!(ProjectFile::parse("[bundles]\nsql = \"many\"").is_err());
         assert!(ProjectFile::parse("[bundles]\nSQL = \"^0.1\"").is_err());
     }

@@ -42,6 +42,9 @@ pub enum RemoteError {
         /// Environment variable for a token. `None` if the registry has no name in the
         /// configuration.
         variable: Option<String>,
+        /// Origin of the token service that did not receive the stored credentials, because it is not the
+        /// one that the user permits. `None` if they were sent, or if there are none.
+        token_service: Option<String>,
         /// Each source of credentials, with its result.
         tried: Vec<String>,
     },

@@ -59,7 +59,7 @@ pub enum Unresolved {
         /// Name of the registry.
         registry: String,
         /// The cause.
-        source: RemoteError,
+        source: Box<RemoteError>,
     },
     /// The bundle is listed, but none of its releases fits.
     #[error("no release of `{name}` fits `{requirement}`")]
@@ -121,7 +121,7 @@ pub fn resolve<'a>(registries: &'a [Registry], requested: &Requested<'_>) -> Res
     for registry in registries {
         // A later registry does not stand in for one that cannot be read: it has another owner.
         if let Some(error) = &registry.unavailable {
-            return Err(Unresolved::Unavailable { registry: registry.name.clone(), source: error.clone() });
+            return Err(Unresolved::Unavailable { registry: registry.name.clone(), source: Box::new(error.clone()) });
         }
         let Some(entry) = registry.entry_of(requested.name) else {
             // A later registry does not stand in for an invalid entry: it has another owner.

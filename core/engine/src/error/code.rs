@@ -134,6 +134,9 @@ pub enum Code {
         host: String,
         /// Environment variable for a token. `None` if the registry has no name.
         variable: Option<String>,
+        /// Origin of a token service that did not receive the stored credentials, because it is not the
+        /// one that the user permits.
+        token_service: Option<String>,
     },
     /// The network may not be used, and the cache does not contain a document or file.
     NotCached {
@@ -317,8 +320,8 @@ impl Code {
             Self::NoRegistry { bundle } => ("no-registry", json!({ "bundle": bundle })),
             Self::RegistryUnreadable => ("registry-unreadable", Value::Null),
             Self::RegistryNotSigned { registry } => ("registry-not-signed", json!({ "registry": registry })),
-            Self::RegistryCredentials { host, variable } => {
-                ("registry-credentials", json!({ "host": host, "variable": variable }))
+            Self::RegistryCredentials { host, variable, token_service } => {
+                ("registry-credentials", json!({ "host": host, "variable": variable, "token_service": token_service }))
             }
             Self::NotCached { url } => ("not-cached", json!({ "url": url })),
             Self::SigningPasswordNeeded => ("signing-password-needed", Value::Null),

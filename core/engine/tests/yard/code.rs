@@ -424,8 +424,11 @@ fn registry_unreadable() {
 fn registry_credentials() {
     let (host, variable) = ("r.example".to_owned(), Some("BLOCKYARD_REGISTRY_TOKEN_ACME".to_owned()));
     let tried = vec!["BLOCKYARD_REGISTRY_TOKEN_ACME: not set".to_owned()];
-    let refused = RemoteError::Credentials { url: "https://r.example/".to_owned(), host, variable, tried };
-    let fields = json!({"host": "r.example", "variable": "BLOCKYARD_REGISTRY_TOKEN_ACME"});
+    let (url, token_service) = ("https://r.example/".to_owned(), Some("https://auth.example".to_owned()));
+    let refused = RemoteError::Credentials { url, host, variable, token_service, tried };
+    let fields = json!({
+        "host": "r.example", "variable": "BLOCKYARD_REGISTRY_TOKEN_ACME", "token_service": "https://auth.example",
+    });
     is(Err::<(), _>(Error::from(refused)), "denied", "registry-credentials", fields);
 }
 
@@ -433,7 +436,8 @@ fn registry_credentials() {
 fn not_cached() {
     in_folder(async |folder| {
         let url = "https://r.example/".parse::<RemoteUrl>().unwrap();
-        let registry = RemoteRegistry { name: Some("acme".to_owned()), url, ca: None, unsigned: false, token: None };
+        let name = Some("acme".to_owned());
+        let registry = RemoteRegistry { name, url, ca: None, unsigned: false, token: None, token_service: None };
         let access = RemoteAccess { offline: true, cache: Some(folder.join("cache")), ..RemoteAccess::default() };
         let opened = blockyard::open_remote(&registry, Wanted::All, &access).await;
         let error = Error::from(opened.unavailable.unwrap());

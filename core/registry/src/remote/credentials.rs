@@ -13,8 +13,11 @@ use blockyard_model::SecretValue;
 use serde::Deserialize;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Command;
+use url::Url;
 
 use crate::access::RegistryToken;
+use crate::token_service::TokenService;
+use crate::used_credentials::UsedCredentials;
 
 /// Maximum size of `config.json`.
 const CONFIG_BYTES: u64 = 1 << 20;
@@ -22,16 +25,36 @@ const CONFIG_BYTES: u64 = 1 << 20;
 const HELPER_BYTES: u64 = 64 << 10;
 /// Maximum time of a credential helper. It may ask the user to unlock a keyring.
 const HELPER_TIME: Duration = Duration::from_secs(60);
-/// User name with which helpers mark a refresh token, which is not a password.
+/// User name with which helpers mark an identity token, which is not a password.
 const TOKEN_USER: &str = "<token>";
+/// Hosts of Docker Hub, and the key under which docker and oras store its credentials. Keys below it
+/// are those of other tokens.
+const HUB_HOSTS: [&str; 2] = ["registry-1.docker.io", "docker.io"];
+const HUB_KEY: &str = "https://index.docker.io/v1/";
 
 /// The sources of credentials for one registry.
 #[derive(Debug)]
 pub(crate) struct Credentials {
     token: Option<RegistryToken>,
+    /// The token service that the user permits. `None` permits one on the registry's host.
+    token_service: Option<TokenService>,
     docker_config: Option<PathBuf>,
     /// Host of the registry, with a port that is not the default one.
     host: String,
+}
+
+/// Credentials that docker or oras stored for a host.
+#[derive(Debug)]
+pub(crate) struct Stored {
+    pub(crate) secret: StoredSecret,
+    pub(crate) source: UsedCredentials,
+}
+
+#[derive(Debug)]
+pub(crate) enum StoredSecret {
+    Password(Login),
+    /// A refresh token, which a token service exchanges for tokens.
+    IdentityToken(SecretValue),
 }
 
 /// User and password for a host.
@@ -67,6 +90,8 @@ struct AuthFormat {
     username: String,
     #[serde(default)]
     password: String,
+    #[serde(default, rename = "identitytoken")]
+    identity_token: String,
 }
 
 #[derive(Deserialize)]
@@ -78,8 +103,13 @@ struct HelperFormat {
 }
 
 impl Credentials {
-    pub(crate) fn new(token: Option<RegistryToken>, docker_config: Option<PathBuf>, host: String) -> Self {
-        Self { token, docker_config, host }
+    pub(crate) fn new(
+        token: Option<RegistryToken>,
+        token_service: Option<TokenService>,
+        docker_config: Option<PathBuf>,
+        host: String,
+    ) -> Self {
+        Self { token, token_service, docker_config, host }
     }
 
     pub(crate) fn host(&self) -> &str {
@@ -97,9 +127,28 @@ impl Credentials {
         Some(SecretValue::new(format!("Bearer {}", token.expose())))
     }
 
-    /// Finds the user and password that docker or oras stored for the host. Adds what was tried to
-    /// `tried`: a server that needs no credentials must not fail because of them.
-    pub(crate) async fn login(&self, tried: &mut Vec<String>) -> Option<Login> {
+    /// Returns the token service that the user permits, unless it is one on the registry's host.
+    pub(crate) fn token_service(&self) -> Option<&TokenService> {
+        self.token_service.as_ref()
+    }
+
+    /// Returns whether a token service may receive the stored credentials: the one that the user
+    /// permits, by default one on the host of the registry.
+    pub(crate) fn permits(&self, registry: &Url, realm: &Url) -> bool {
+        match &self.token_service {
+            Some(service) => service.is_origin_of(realm),
+            None => realm.host() == registry.host() && realm.scheme() == registry.scheme(),
+        }
+    }
+
+    /// Returns the key under which docker and oras store the credentials of the host.
+    fn key(&self) -> &str {
+        if HUB_HOSTS.contains(&self.host.as_str()) { HUB_KEY } else { &self.host }
+    }
+
+    /// Finds the credentials that docker or oras stored for the host. Adds what was tried to `tried`: a
+    /// server that needs no credentials must not fail because of them.
+    pub(crate) async fn stored(&self, tried: &mut Vec<String>) -> Option<Stored> {
         let path = self.docker_config.as_ref()?;
         let config = match read(path) {
             Ok(config) => config,
@@ -108,29 +157,53 @@ impl Credentials {
                 return None;
             }
         };
-        let entry = |map: &BTreeMap<String, String>| {
-            map.iter().find(|(key, _)| is_host(key, &self.host)).map(|(_, program)| program.clone())
-        };
-        let program = entry(&config.helpers).or_else(|| (!config.store.is_empty()).then(|| config.store.clone()));
+        let program = self.entry(&config.helpers).or_else(|| (!config.store.is_empty()).then_some(&config.store));
         if let Some(program) = program {
-            match helper(&program, &self.host).await {
-                Ok(login) => return Some(login),
+            match helper(program, self.key()).await {
+                Ok(stored) => return Some(stored),
                 Err(reason) => tried.push(format!("`docker-credential-{program}`: {reason}")),
             }
         }
-        let stored = config.auths.into_iter().find(|(key, _)| is_host(key, &self.host));
-        let login = stored.and_then(|(_, auth)| auth.login());
-        if login.is_none() {
+        let stored = self.entry(&config.auths).and_then(|auth| auth.stored(path));
+        if stored.is_none() {
             tried.push(format!("`{}`: no password for `{}`", path.display(), self.host));
         }
-        login
+        stored
+    }
+
+    /// Returns the entry of the host in a map of `config.json`.
+    fn entry<'a, T>(&self, map: &'a BTreeMap<String, T>) -> Option<&'a T> {
+        let by_host = || map.iter().find(|(key, _)| is_host(key, &self.host)).map(|(_, value)| value);
+        map.get(self.key()).or_else(by_host)
+    }
+}
+
+impl Stored {
+    /// Names the credentials for a message.
+    pub(crate) fn label(&self, host: &str) -> String {
+        match &self.secret {
+            StoredSecret::Password(login) => format!("the password of `{}`", login.user),
+            StoredSecret::IdentityToken(_) => format!("the identity token for `{host}`"),
+        }
     }
 }
 
 impl AuthFormat {
-    fn login(self) -> Option<Login> {
+    /// Returns the credentials of an entry in the file `path`. An identity token replaces the password,
+    /// as in docker.
+    fn stored(&self, path: &Path) -> Option<Stored> {
+        if !self.identity_token.is_empty() {
+            let secret = StoredSecret::IdentityToken(SecretValue::new(self.identity_token.clone()));
+            return Some(Stored { secret, source: UsedCredentials::IdentityToken { path: path.to_owned() } });
+        }
+        let login = self.login()?;
+        let source = UsedCredentials::Password { user: login.user.clone(), path: path.to_owned() };
+        Some(Stored { secret: StoredSecret::Password(login), source })
+    }
+
+    fn login(&self) -> Option<Login> {
         if !self.username.is_empty() && !self.password.is_empty() {
-            return Some(Login { user: self.username, password: SecretValue::new(self.password) });
+            return Some(Login { user: self.username.clone(), password: SecretValue::new(self.password.clone()) });
         }
         let pair = SecretValue::from_bytes(STANDARD.decode(self.auth.trim()).ok()?).ok()?;
         let (user, password) = pair.expose().split_once(':')?;
@@ -159,14 +232,15 @@ fn read(path: &Path) -> Result<ConfigFormat, String> {
         .map_err(|error| format!("is not valid (line {}, column {})", error.line(), error.column()))
 }
 
-/// Asks the credential helper `docker-credential-PROGRAM` for a host.
-async fn helper(program: &str, host: &str) -> Result<Login, String> {
+/// Asks the credential helper `docker-credential-PROGRAM` for the credentials with a key.
+async fn helper(program: &str, key: &str) -> Result<Stored, String> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if program.is_empty() || !program.chars().all(is_name) {
         return Err("is not the name of a credential helper".to_owned());
     }
+    let program = format!("docker-credential-{program}");
     let exchange = async {
-        let mut child = Command::new(format!("docker-credential-{program}"))
+        let mut child = Command::new(&program)
             .arg("get")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -175,7 +249,7 @@ async fn helper(program: &str, host: &str) -> Result<Login, String> {
             .spawn()?;
         if let Some(mut input) = child.stdin.take() {
             // A helper that ignores its input closes the pipe.
-            let _ = input.write_all(format!("{host}\n").as_bytes()).await;
+            let _ = input.write_all(format!("{key}\n").as_bytes()).await;
         }
         let mut output = Vec::new();
         if let Some(stdout) = child.stdout.take() {
@@ -188,28 +262,40 @@ async fn helper(program: &str, host: &str) -> Result<Login, String> {
         .map_err(|_| format!("did not answer within {} seconds", HELPER_TIME.as_secs()))?
         .map_err(|error| error.to_string())?;
     if !ended_well {
-        return Err(format!("has no credentials for `{host}`"));
+        return Err(format!("has no credentials for `{key}`"));
     }
     let answer: HelperFormat =
         serde_json::from_slice(&output).map_err(|_| "answered with something else than credentials".to_owned())?;
+    let secret = SecretValue::new(answer.secret);
     if answer.user == TOKEN_USER {
-        return Err("has an identity token, which is not supported".to_owned());
+        let source = UsedCredentials::HelperIdentityToken { program };
+        return Ok(Stored { secret: StoredSecret::IdentityToken(secret), source });
     }
-    Ok(Login { user: answer.user, password: SecretValue::new(answer.secret) })
+    let login = Login { user: answer.user, password: secret };
+    Ok(Stored { secret: StoredSecret::Password(login), source: UsedCredentials::Helper { program } })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn of(path: PathBuf, host: &str) -> Credentials {
+        Credentials::new(None, None, Some(path), host.to_owned())
+    }
+
+    /// Returns the credentials for a host, and what was tried.
     async fn login(config: &str, host: &str) -> (Option<String>, Vec<String>) {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("config.json");
         std::fs::write(&path, config).expect("a file");
         let mut tried = Vec::new();
-        let found = Credentials::new(None, Some(path), host.to_owned()).login(&mut tried).await;
-        let tried = tried.into_iter().map(|text| text.replace(&folder.path().display().to_string(), "FOLDER"));
-        (found.map(|login| format!("{} {}", login.user, login.password.expose())), tried.collect())
+        let found = of(path, host).stored(&mut tried).await;
+        let short = |text: String| text.replace(&folder.path().display().to_string(), "FOLDER");
+        let found = found.map(|stored| match &stored.secret {
+            StoredSecret::Password(login) => format!("{} {}", login.user, login.password.expose()),
+            StoredSecret::IdentityToken(token) => short(format!("{} {}", stored.source, token.expose())),
+        });
+        (found, tried.into_iter().map(short).collect())
     }
 
     #[tokio::test]
@@ -238,9 +324,54 @@ mod tests {
             assert_eq!(found, None);
             assert!(tried[0].contains(reason), "{tried:?}");
         }
-        let absent = Credentials::new(None, Some(PathBuf::from("/nonexistent/config.json")), "r.example".to_owned());
+        let absent = of(PathBuf::from("/nonexistent/config.json"), "r.example");
         let mut tried = Vec::new();
-        assert!(absent.login(&mut tried).await.is_none());
+        assert!(absent.stored(&mut tried).await.is_none());
         assert_eq!(tried, ["`/nonexistent/config.json`: does not exist"]);
+    }
+
+    #[tokio::test]
+    async fn an_identity_token_replaces_the_password() {
+        let config = r#"{"auths": {"r.example": {"username": "u", "password": "p", "identitytoken": "t"}}}"#;
+        let (found, _) = login(config, "r.example").await;
+        assert_eq!(found.as_deref(), Some("an identity token in `FOLDER/config.json` t"));
+    }
+
+    #[tokio::test]
+    async fn credentials_of_docker_hub_have_the_key_of_its_index() {
+        let entry = |key: &str| format!(r#"{{"auths": {{"{key}": {{"username": "u", "password": "{key}"}}}}}}"#);
+        let config = entry("https://index.docker.io/v1/");
+        for host in ["registry-1.docker.io", "docker.io"] {
+            let (found, _) = login(&config, host).await;
+            assert_eq!(found.as_deref(), Some("u https://index.docker.io/v1/"), "{host}");
+            assert_eq!(login(&entry(host), host).await.0, Some(format!("u {host}")));
+            // docker stores other tokens below this key, which are not passwords.
+            assert_eq!(login(&entry("https://index.docker.io/v1/access-token"), host).await.0, None);
+        }
+        for other in ["registry-1.docker.io:5000", "auth.docker.io", "evil-docker.io", "registry.gitlab.com"] {
+            assert_eq!(login(&config, other).await.0, None, "{other}");
+        }
+        // A helper is asked for the same key.
+        let (_, tried) = login(r#"{"credsStore": "is-not-installed"}"#, "docker.io").await;
+        assert!(tried[0].starts_with("`docker-credential-is-not-installed`: "), "{tried:?}");
+    }
+
+    #[test]
+    fn one_token_service_is_permitted() {
+        let permits = |service: Option<&str>, realm: &str| {
+            let service = service.map(|service| service.parse().expect("an origin"));
+            let url = |text: &str| text.parse::<Url>().expect("a URL");
+            Credentials::new(None, service, None, "r.example".to_owned())
+                .permits(&url("https://r.example/"), &url(realm))
+        };
+        assert!(permits(None, "https://r.example/token") && permits(None, "https://r.example:8443/token"));
+        assert!(!permits(None, "https://auth.example/token") && !permits(None, "http://r.example/token"));
+        let service = Some("https://auth.example");
+        assert!(permits(service, "https://auth.example/token?x"));
+        for other in
+            ["https://auth.example:8443/", "http://auth.example/", "https://evil.example/", "https://r.example/"]
+        {
+            assert!(!permits(service, other), "{other}");
+        }
     }
 }

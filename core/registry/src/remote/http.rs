@@ -37,8 +37,9 @@ pub(crate) struct Http {
     times: RemoteTimes,
 }
 
-/// A request. Without a body it can be sent again.
-#[derive(Debug, Clone)]
+/// A request. Without a body it can be sent again. It has no `Debug`, because the body may contain a
+/// token.
+#[derive(Clone)]
 pub(crate) struct Outgoing {
     pub(crate) method: Method,
     pub(crate) url: Url,

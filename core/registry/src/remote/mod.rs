@@ -14,7 +14,7 @@ mod oci;
 mod session;
 mod upload;
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use blockyard_model::Digest;
 use url::Url;
@@ -25,7 +25,7 @@ use self::documents::Documents;
 use self::files::Files;
 use self::http::Http;
 use self::oci::Repositories;
-use self::session::Session;
+use self::session::{Session, Used};
 pub use self::upload::Uploaded;
 use crate::access::{RemoteAccess, RemoteRegistry, Wanted};
 use crate::index::{Download, Downloading, Registry};
@@ -37,18 +37,25 @@ use crate::signing::SigningKey;
 /// Reads the index of a registry on a server. A registry that cannot be read is returned as
 /// [`unavailable`](Registry::unavailable), so that it still takes its place among others.
 pub async fn open(registry: &RemoteRegistry, wanted: Wanted<'_>, access: &RemoteAccess) -> Registry {
-    let mut opened = match opened(registry, wanted, access).await {
+    let used = Used::default();
+    let mut opened = match opened(registry, wanted, access, &used).await {
         Ok(opened) => opened,
         Err(error) => Registry::unavailable(display_name(registry), base(&registry.url), error),
     };
+    opened.credentials = (!access.offline).then(|| used.lock().unwrap_or_else(PoisonError::into_inner).clone());
     if registry.unsigned {
         opened.accept_unsigned();
     }
     opened
 }
 
-async fn opened(registry: &RemoteRegistry, wanted: Wanted<'_>, access: &RemoteAccess) -> Result<Registry, RemoteError> {
-    let documents = documents(Some(registry), access)?;
+async fn opened(
+    registry: &RemoteRegistry,
+    wanted: Wanted<'_>,
+    access: &RemoteAccess,
+    used: &Used,
+) -> Result<Registry, RemoteError> {
+    let documents = documents(Some(registry), access, used)?;
     let base = base(&registry.url);
     match &registry.url {
         RemoteUrl::Files { index } => files::open(documents, index, base).await,
@@ -73,7 +80,9 @@ struct Elsewhere {
 
 impl Download for Elsewhere {
     fn download<'a>(&'a self, url: &'a str, digest: Digest) -> Downloading<'a> {
-        Box::pin(async move { Files::new(documents(None, &self.access)?, None).fetch(url, digest).await })
+        Box::pin(
+            async move { Files::new(documents(None, &self.access, &Used::default())?, None).fetch(url, digest).await },
+        )
     }
 }
 
@@ -95,10 +104,10 @@ pub async fn publish_remotely(
     // What the cache has is not what a consumer would get.
     let access = RemoteAccess { cache: None, offline: false, ..access.clone() };
     let repositories = || -> Result<Repositories, RemoteError> {
-        let documents = documents(Some(registry), &access)?;
+        let documents = documents(Some(registry), &access, &Used::default())?;
         Ok(Repositories::new(documents, server(registry), namespace.clone(), base(&registry.url)))
     };
-    let session = session(Some(registry), &access)?;
+    let session = session(Some(registry), &access, &Used::default())?;
     let uploaded = upload::publish(&session, repositories()?, release, key).await?;
     upload::verify(repositories()?, release, key).await?;
     Ok(uploaded)
@@ -127,17 +136,19 @@ fn server(registry: &RemoteRegistry) -> Url {
     Url::parse(&text).expect("a host and a port are a URL")
 }
 
-fn session(registry: Option<&RemoteRegistry>, access: &RemoteAccess) -> Result<Session, RemoteError> {
+fn session(registry: Option<&RemoteRegistry>, access: &RemoteAccess, used: &Used) -> Result<Session, RemoteError> {
     let url = registry.map(server);
     let ca = registry.and_then(|registry| registry.ca.as_deref());
     let http = Http::new(url.as_ref(), ca, access.times)?;
     let token = registry.and_then(|registry| registry.token.clone());
     let host = registry.map(|registry| registry.url.host()).unwrap_or_default();
-    Ok(Session::new(http, url, Credentials::new(token, access.docker_config.clone(), host)))
+    let token_service = registry.and_then(|registry| registry.token_service.clone());
+    let credentials = Credentials::new(token, token_service, access.docker_config.clone(), host);
+    Ok(Session::new(http, url, credentials, used.clone()))
 }
 
-fn documents(registry: Option<&RemoteRegistry>, access: &RemoteAccess) -> Result<Documents, RemoteError> {
-    let session = if access.offline { None } else { Some(session(registry, access)?) };
+fn documents(registry: Option<&RemoteRegistry>, access: &RemoteAccess, used: &Used) -> Result<Documents, RemoteError> {
+    let session = if access.offline { None } else { Some(session(registry, access, used)?) };
     let cache = match access.cache.as_deref().map(Cache::open) {
         None => None,
         Some(Ok(cache)) => Some(cache),

@@ -298,6 +298,7 @@ pub(crate) async fn open(
         broken,
         downloads: Some(Arc::new(repositories)),
         unavailable: None,
+        credentials: None,
     })
 }
 
