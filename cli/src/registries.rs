@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use blockyard::{BundleView, Error, Registry, RemoteError, TrustState, Wanted, usable_registry};
+use blockyard::{BundleView, Error, Registry, RemoteError, TrustState, UsedCredentials, Wanted, usable_registry};
 use futures_util::future::join_all;
 
 use crate::context::Context;
@@ -18,6 +18,8 @@ pub(crate) struct ListedRegistry {
     pub(crate) address: String,
     /// The registry, or the reason why it is not used.
     pub(crate) registry: Result<Registry, Error>,
+    /// The credentials that were sent. `None` if the registry is not on a server, or was not asked.
+    pub(crate) credentials: Option<UsedCredentials>,
 }
 
 /// The setting that names a registry.
@@ -66,11 +68,12 @@ impl Context {
         chosen.retain(|chosen| reach == Reach::All || !matches!(chosen.registry, Ok(Configured::Remote(_))));
         let access = self.remote_access(Network::Permitted);
         let opened = chosen.into_iter().map(async |Chosen { origin, address, registry }| {
-            let registry = match registry {
-                Ok(configured) => configured.open(Wanted::All, &access).await.and_then(available),
+            let opened = match registry {
+                Ok(configured) => configured.open(Wanted::All, &access).await,
                 Err(error) => Err(error),
             };
-            ListedRegistry { origin, address, registry }
+            let credentials = opened.as_ref().ok().and_then(|registry| registry.credentials.clone());
+            ListedRegistry { origin, address, registry: opened.and_then(available), credentials }
         });
         Ok(join_all(opened).await)
     }

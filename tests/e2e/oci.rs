@@ -5,10 +5,11 @@ use std::fs;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use blockyard::model::Schema;
 use blockyard::{RemoteAccess, RemoteError, RemoteRegistry, Wanted, open_remote};
 use blockyard_tests::oci::{OciOptions, OciRegistry, digest, issued};
 use blockyard_tests::web::RecordedRequest;
-use blockyard_tests::{CommandOutput, TestYard, available, environment, free_port, on_both, run_command};
+use blockyard_tests::{CommandOutput, TestYard, available, environment, free_port, on_both, root, run_command};
 use serde_json::{Value, json};
 
 use crate::install::sec;
@@ -360,6 +361,61 @@ fn identity_token_is_exchanged_for_tokens() {
     let refused = exits(&yard, 5, &install(&url, &[]));
     let reason = format!("the identity token for `{host}`: rejected by the server");
     assert!(refused.contains(&reason) && !refused.contains("wr0ng"), "{refused}");
+}
+
+/// Runs `doctor --online` and returns what it says of the credentials of the only registry, with its
+/// kind.
+fn credentials(yard: &TestYard, variables: &[(&str, &str)]) -> (String, String) {
+    let mut document = command(yard, &["doctor", "--online", "--json"]);
+    let output = run_command(document.envs(variables.iter().copied()), None);
+    let report: Value = serde_json::from_str(&output.stdout).expect("one document");
+    let schema = fs::read_to_string(root().join("schemas/json/doctor.json")).expect("a schema");
+    let schema = Schema::compile(serde_json::from_str(&schema).expect("JSON")).expect("a valid schema");
+    assert_eq!(schema.check(&report), [], "{report}");
+    let step = report["steps"].as_array().expect("steps").last().expect("a step").clone();
+    let shown = run_command(command(yard, &["doctor", "--online"]).envs(variables.iter().copied()), None);
+    let said = step["registries"][0]["credentials"].as_str().expect("text").to_owned();
+    assert!(shown.stdout.contains(&format!("`: credentials: {said}\n")), "{}", shown.stdout);
+    for text in [output.stdout, output.stderr, shown.stdout, shown.stderr] {
+        assert!(["hunter2", "r3fresh", "token-"].iter().all(|secret| !text.contains(secret)), "{text}");
+    }
+    (step["registries"][0]["kind"].as_str().expect("a kind").to_owned(), said)
+}
+
+#[test]
+fn doctor_names_the_credentials_of_each_registry() {
+    let yard = empty();
+    let options = OciOptions { catalog: true, login: Some(("ada", "hunter2")), identity: Some("r3fresh"), ..OPEN };
+    let registry = OciRegistry::start(options);
+    let host = registry.host();
+    yard.configure(&format!("[registries]\nacme-1 = \"{}\"\n", registry.url()));
+    let said = |kind: &str, credentials: &str| (kind.to_owned(), credentials.to_owned());
+    assert_eq!(credentials(&yard, &[]), said("anonymous", "none (anonymous)"));
+    let token = issued("registry:catalog:*");
+    assert_eq!(
+        credentials(&yard, &[("BLOCKYARD_REGISTRY_TOKEN_ACME_1", &token)]),
+        said("variable", "the variable BLOCKYARD_REGISTRY_TOKEN_ACME_1")
+    );
+    let path = text(yard.path(".docker/config.json"));
+    docker_config(&yard, &json!({"auths": {&host: {"username": "ada", "password": "hunter2"}}}));
+    assert_eq!(credentials(&yard, &[]), said("password", &format!("the password of `ada` in `{path}`")));
+    docker_config(&yard, &json!({"auths": {&host: {"identitytoken": "r3fresh"}}}));
+    assert_eq!(credentials(&yard, &[]), said("identity-token", &format!("an identity token in `{path}`")));
+    // A credential helper, which answers with a password or with an identity token.
+    docker_config(&yard, &json!({"credHelpers": {&host: "harness"}}));
+    let helper = yard.path(".docker/docker-credential-harness");
+    let variable = format!("{}:{}", text(yard.path(".docker")), std::env::var("PATH").unwrap_or_default());
+    for (user, secret, expected) in [
+        ("ada", "hunter2", "the credential helper `docker-credential-harness`"),
+        ("<token>", "r3fresh", "an identity token of the credential helper `docker-credential-harness`"),
+    ] {
+        let answer = json!({"Username": user, "Secret": secret});
+        let staged = yard.path("helper");
+        fs::write(&staged, format!("#!/bin/sh\nread -r host\necho '{answer}'\n")).expect("a file");
+        fs::set_permissions(&staged, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("chmod");
+        fs::rename(&staged, &helper).expect("a helper");
+        assert_eq!(credentials(&yard, &[("PATH", &variable)]), said("helper", expected));
+    }
 }
 
 #[test]

@@ -63,7 +63,7 @@ pub(crate) struct Audit {
 
 #[derive(Debug, Args)]
 pub(crate) struct Doctor {
-    /// Also check that the registries can be reached.
+    /// Also check that the registries can be reached, and show the credentials that they receive.
     #[arg(long)]
     pub(crate) online: bool,
 }

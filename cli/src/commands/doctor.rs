@@ -11,7 +11,10 @@ use crate::arguments::Doctor;
 use crate::context::Context;
 use crate::hints;
 use crate::outcome::{DONE, Outcome};
-use crate::registries::Reach;
+use crate::registries::{ListedRegistry, Reach};
+
+/// Name of the step that reads the registries.
+const REGISTRIES: &str = "registries";
 
 /// A step with the command that fixes its finding.
 #[derive(Serialize)]
@@ -22,6 +25,17 @@ struct Step<'a> {
     milliseconds: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     hint: Option<&'static str>,
+    /// The registries on servers.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    registries: &'a [Credentials],
+}
+
+/// The credentials with which a registry on a server was read.
+#[derive(Serialize)]
+struct Credentials {
+    address: String,
+    kind: &'static str,
+    credentials: String,
 }
 
 #[derive(Serialize)]
@@ -43,24 +57,28 @@ pub(super) async fn run(arguments: &Doctor, context: &Context) -> Outcome {
         found.passed &= step.status != "failed";
         found.steps.push(step);
     }
+    let mut credentials = Vec::new();
     if arguments.online {
         progress.count(|| "checking the registries".to_owned());
-        found.steps.push(registries(context).await);
+        let (step, read) = registries(context).await;
+        found.steps.push(step);
+        credentials = read;
         found.passed &= found.steps.iter().all(|step| step.status != "failed");
     }
     drop(progress);
-    let report = report(&found);
+    let report = report(&found, &credentials);
     context.terminal.document(&report, || text(&report))?;
     Ok(if found.passed { DONE } else { ExitCode::from(hints::exit_code(ErrorKind::Remote)) })
 }
 
-fn report(found: &Check) -> Report<'_> {
+fn report<'a>(found: &'a Check, credentials: &'a [Credentials]) -> Report<'a> {
     let steps = found.steps.iter().map(|step| Step {
         name: &step.name,
         status: &step.status,
         detail: step.detail.as_deref(),
         milliseconds: step.milliseconds,
         hint: (step.status != "passed").then(|| hint(&step.name)).flatten(),
+        registries: if step.name == REGISTRIES { credentials } else { &[] },
     });
     Report { passed: found.passed, steps: steps.collect() }
 }
@@ -69,8 +87,13 @@ fn text(report: &Report<'_>) -> String {
     let width = report.steps.iter().map(|step| step.name.len()).max().unwrap_or(0);
     let lines = report.steps.iter().map(|step| {
         let detail = visible::line(step.detail.unwrap_or_default());
+        let credentials = step.registries.iter().map(|registry| {
+            let used = format!("`{}`: credentials: {}", registry.address, registry.credentials);
+            format!("{:7}  {:width$}  {}\n", "", "", visible::line(&used))
+        });
+        let credentials: String = credentials.collect();
         let hint = step.hint.map(|hint| format!("{:7}  {:width$}  hint: {hint}\n", "", "")).unwrap_or_default();
-        format!("{:7}  {:width$}  {detail}\n{hint}", step.status, step.name)
+        format!("{:7}  {:width$}  {detail}\n{credentials}{hint}", step.status, step.name)
     });
     lines.collect()
 }
@@ -82,25 +105,32 @@ fn hint(step: &str) -> Option<&'static str> {
         "bundles" => "list the problems with `blockyard verify`, and install the bundle again with `blockyard install`",
         "versions" => "show the changes of an upgrade with `blockyard upgrade --plan`",
         "grants" => "list them with `blockyard grants --unused`, and revoke with `blockyard revoke BUNDLE CAPABILITY`",
-        "registries" => "list them with `blockyard registries`",
+        REGISTRIES => "list them with `blockyard registries`",
         _ => return None,
     })
 }
 
-/// Reads each registry that an installation uses.
-async fn registries(context: &Context) -> CheckStep {
-    let step = |status: &str, detail: String| CheckStep {
-        name: "registries".to_owned(),
-        status: status.to_owned(),
-        detail: Some(detail),
-        milliseconds: None,
-    };
-    let listed = match context.listed_registries(&[], Reach::All).await {
-        Ok(listed) => listed,
-        Err(error) => return step("failed", error.to_string()),
-    };
+/// Reads each registry that an installation uses. Returns the credentials of those on servers, too.
+async fn registries(context: &Context) -> (CheckStep, Vec<Credentials>) {
+    match context.listed_registries(&[], Reach::All).await {
+        Ok(listed) => (checked(&listed), listed.iter().filter_map(credentials).collect()),
+        Err(error) => (registries_step("failed", error.to_string()), Vec::new()),
+    }
+}
+
+fn credentials(listed: &ListedRegistry) -> Option<Credentials> {
+    let used = listed.credentials.as_ref()?;
+    Some(Credentials { address: listed.address.clone(), kind: used.kind(), credentials: used.to_string() })
+}
+
+fn registries_step(status: &str, detail: String) -> CheckStep {
+    CheckStep { name: REGISTRIES.to_owned(), status: status.to_owned(), detail: Some(detail), milliseconds: None }
+}
+
+/// Returns the step for registries that were read.
+fn checked(listed: &[ListedRegistry]) -> CheckStep {
     let mut failures = Vec::new();
-    for listed in &listed {
+    for listed in listed {
         match &listed.registry {
             Ok(registry) => {
                 let name = &registry.name;
@@ -113,8 +143,8 @@ async fn registries(context: &Context) -> CheckStep {
         }
     }
     match failures.as_slice() {
-        [] => step("passed", format!("{} can be read", listed.len())),
-        failures => step("failed", failures.join("; ")),
+        [] => registries_step("passed", format!("{} can be read", listed.len())),
+        failures => registries_step("failed", failures.join("; ")),
     }
 }
 

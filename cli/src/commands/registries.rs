@@ -41,7 +41,7 @@ pub(super) async fn run(arguments: &Registries, context: &Context) -> Outcome {
 }
 
 fn line(listed: &ListedRegistry, used: &mut usize) -> Line {
-    let ListedRegistry { origin, address, registry } = listed;
+    let ListedRegistry { origin, address, registry, credentials: _ } = listed;
     let (registry, problem) = match registry {
         Ok(registry) => (Some(RegistryView::of(registry)), None),
         Err(error) => (None, Some(hints::to_json(error)["error"].clone())),
