@@ -104,7 +104,8 @@ pub(crate) enum Command {
     /// Verify the bundles in the yard: digest, signature, manifest, grants, and that each still loads.
     #[command(after_help = "Example:\n  blockyard verify")]
     Verify,
-    /// Drop the stored bytes of uninstalled bundles that no revision of a block uses.
+    /// Drop the stored bytes of uninstalled bundles that no revision of a block uses, and remove
+    /// downloads from the cache that were not used for 30 days.
     #[command(after_help = "Example:\n  blockyard gc")]
     Gc,
     /// Move the blocks of a bundle to a new version, all of them or none. Shows the changed

@@ -146,11 +146,16 @@ impl Context {
         opened.into_iter().collect()
     }
 
+    /// Returns the cache of registries on servers. `None` if the user has no home folder.
+    pub(crate) fn downloads_folder(&self) -> Option<PathBuf> {
+        self.cache_folder().map(|folder| folder.join("registries"))
+    }
+
     /// Returns the settings for registries on servers.
     pub(crate) fn remote_access(&self, network: Network) -> RemoteAccess {
         let terminal = self.terminal.clone();
         RemoteAccess {
-            cache: self.cache_folder().map(|folder| folder.join("registries")),
+            cache: self.downloads_folder(),
             offline: network == Network::CacheOnly,
             docker_config: docker_config(),
             report: Arc::new(move |warning| terminal.note(&format!("warning: {}", visible::line(warning)))),

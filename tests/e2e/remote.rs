@@ -4,9 +4,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, SystemTime};
 
 use blockyard_tests::web::{Answer, RecordedRequest, Web};
 use blockyard_tests::{CommandOutput, TestYard, available, binary, on_both, run_command};
+use serde_json::{Value, json};
 
 use crate::registries::{change_index, index, installed, key_of, publish, text};
 
@@ -326,6 +328,50 @@ fn installation_works_without_a_network() {
         assert_eq!(output.code, 0, "{more:?}: {}", output.stderr);
         assert_eq!(installed(&other).len(), 1);
     }
+}
+
+/// Makes all files in the cache look as if they had last been used 31 days ago.
+fn age_cache(yard: &TestYard) {
+    let time = SystemTime::now() - Duration::from_secs(31 * 24 * 60 * 60);
+    for folder in ["components", "documents"] {
+        let folder = yard.path("cache/blockyard/registries").join(folder);
+        for file in fs::read_dir(folder).expect("a folder").flatten() {
+            fs::File::open(file.path()).and_then(|file| file.set_modified(time)).expect("a file");
+        }
+    }
+}
+
+#[test]
+fn unused_downloads_are_removed_by_gc() {
+    let yard = empty();
+    let registry = publish(&yard, "0.1.0", "acme", "key");
+    let web = Web::start_secure(files(&registry));
+    configure(&yard, &web);
+    // Without an agreement, the bundle is downloaded and not installed.
+    exits(&yard, 2, &["install", "sec"]);
+    let offline = ["install", "sec", "--offline"];
+    // The index and the component are read, and therefore stay.
+    age_cache(&yard);
+    exits(&yard, 2, &offline);
+    let gc = |arguments: &[&str]| {
+        let output = run(&yard, &[&["gc"][..], arguments].concat());
+        assert_eq!(output.code, 0, "{}", output.stderr);
+        output
+    };
+    assert!(gc(&[]).stdout.contains("\n0 unused cache entries removed: 0 bytes"));
+    age_cache(&yard);
+    let document: Value = serde_json::from_str(&gc(&["--json"]).stdout).expect("JSON");
+    assert_eq!((&document["cache"]["entries"], &document["cache"]["damaged"]), (&json!(2), &json!([])), "{document}");
+    let missing = exits(&yard, 3, &offline);
+    assert!(missing.contains("is not in the cache"), "{missing}");
+    exits(&yard, 2, &["install", "sec"]);
+    let (folder, name) = ("components", format!("{}.wasm", "0".repeat(64)));
+    let damaged = yard.path("cache/blockyard/registries").join(folder).join(name);
+    fs::write(&damaged, "\0asm other").expect("a file");
+    age_cache(&yard);
+    let warned = gc(&[]).stderr;
+    assert!(warned.contains(&format!("the cache entry `{}` is damaged", damaged.display())), "{warned}");
+    assert!(damaged.exists(), "the entry is evidence");
 }
 
 #[test]

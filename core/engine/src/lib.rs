@@ -98,7 +98,7 @@ pub use blockyard_model::{
     Address, BlockName, Capability, Digest, Effect, PinnedAddress, Revision, SourcePattern, TypeSlug,
 };
 pub use blockyard_registry::{
-    Base, LockFile, LockedBundle, NamedRegistry, ProjectError, ProjectFile, ProjectYard, PublicKey, Registry,
+    Base, Evicted, LockFile, LockedBundle, NamedRegistry, ProjectError, ProjectFile, ProjectYard, PublicKey, Registry,
     RegistryAddress, RegistryToken, RemoteAccess, RemoteError, RemoteRegistry, RemoteTimes, RemoteUrl, RemoteUrlError,
     SigningKey, StaleEntry, UsedCredentials, UserConfiguration, Wanted,
 };
@@ -132,7 +132,7 @@ pub use ownership::{Guard, writable_by_others};
 pub use plan::{Plan, PlanAction, PlannedBlock};
 pub use project::Project;
 pub use publish::{Published, publish};
-pub use remote::{open_remote, permit_downloads, publish_remotely};
+pub use remote::{evict_downloads, open_remote, permit_downloads, publish_remotely};
 pub use reply::CallReply;
 pub use review::{Agreement, Given, Review, ReviewLine};
 pub use rotation::{RotateTo, Rotated};

@@ -1,8 +1,10 @@
-//! Registries on servers: opens them, and publishes in them. Without the feature `remote`, both
-//! report that this build does not support it.
+//! Registries on servers: opens them, publishes in them, and removes unused files from their cache.
+//! Without the feature `remote`, opening and publishing report that this build does not support it.
+
+use std::path::Path;
 
 use blockyard_model::Manifest;
-use blockyard_registry::{Registry, RemoteAccess, RemoteError, RemoteRegistry, SigningKey, Wanted, component};
+use blockyard_registry::{Evicted, Registry, RemoteAccess, RemoteError, RemoteRegistry, SigningKey, Wanted, component};
 
 use crate::publish::Published;
 use crate::{Code, Error, ErrorKind};
@@ -28,6 +30,24 @@ pub fn permit_downloads(registry: &mut Registry, access: &RemoteAccess) {
     blockyard_registry::permit_downloads(registry, access);
     #[cfg(not(feature = "remote"))]
     let _ = (registry, access);
+}
+
+/// Removes the entries of the cache folder of registries that were not used for 30 days. Entries that
+/// do not match their digest are listed, and stay.
+///
+/// # Errors
+/// Returns an error if the folder belongs to another user, or an entry cannot be removed.
+pub fn evict_downloads(folder: &Path) -> Result<Evicted, Error> {
+    #[cfg(feature = "remote")]
+    return blockyard_registry::evict(folder).map_err(|error| {
+        let message = format!("unused files in the cache `{}` were not all removed", folder.display());
+        Error::new(ErrorKind::Remote, message).because(error)
+    });
+    #[cfg(not(feature = "remote"))]
+    {
+        let _ = folder;
+        Ok(Evicted::default())
+    }
 }
 
 /// Signs a component file and publishes it in an OCI registry. A release that is already published is

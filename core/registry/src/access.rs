@@ -26,6 +26,17 @@ pub struct RemoteAccess {
     pub report: Arc<dyn Fn(&str) + Send + Sync>,
 }
 
+/// The entries that were removed from the cache of registries.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Evicted {
+    /// Number of removed entries.
+    pub entries: u64,
+    /// Their size in bytes.
+    pub bytes: u64,
+    /// Entries that do not match their digest. They are not removed.
+    pub damaged: Vec<PathBuf>,
+}
+
 /// Time limits of requests.
 #[derive(Debug, Clone, Copy)]
 pub struct RemoteTimes {

@@ -24,7 +24,7 @@ mod signing;
 mod token_service;
 mod used_credentials;
 
-pub use access::{RegistryToken, RemoteAccess, RemoteRegistry, RemoteTimes, Wanted};
+pub use access::{Evicted, RegistryToken, RemoteAccess, RemoteRegistry, RemoteTimes, Wanted};
 pub use address::{NamedRegistry, RegistryAddress};
 pub use configuration::{ConfigurationError, UserConfiguration};
 pub use index::{
@@ -35,7 +35,7 @@ pub use project::{ProjectError, ProjectFile, ProjectYard};
 pub use publish::{NewRelease, PublishError, Published, publish};
 pub use relative_path::{RelativePath, RelativePathError};
 #[cfg(feature = "remote")]
-pub use remote::{Uploaded, open, permit_downloads, publish_remotely};
+pub use remote::{Uploaded, evict, open, permit_downloads, publish_remotely};
 pub use remote_error::RemoteError;
 pub use remote_url::{RemoteUrl, RemoteUrlError};
 pub use resolve::{Rejected, RejectedBecause, Requested, Resolved, Unresolved, resolve};

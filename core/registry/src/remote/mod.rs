@@ -20,6 +20,7 @@ use blockyard_model::Digest;
 use url::Url;
 
 use self::cache::Cache;
+pub use self::cache::evict;
 use self::credentials::Credentials;
 use self::documents::Documents;
 use self::files::Files;
