@@ -228,7 +228,8 @@ pub(crate) enum Command {
     /// Build a bundle from the folder of its crate into one .wasm file.
     #[command(after_help = "Example:\n  blockyard build plugins/sql --out /tmp/sql.wasm")]
     Build(Build),
-    /// Sign bundles and add them to a registry folder. A published version is never replaced.
+    /// Sign bundles and add them to a registry folder. A published version is never replaced. First
+    /// lists the permissions that a new version adds or drops.
     #[command(
         after_help = "Example:\n  blockyard publish /tmp/sql.wasm --registry /tmp/registry --new-signing-key /tmp/release.key"
     )]

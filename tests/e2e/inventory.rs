@@ -5,6 +5,7 @@ use std::fs;
 
 use blockyard::model::Schema;
 use blockyard_tests::{Backend, TestYard, attack, binary, on_both, root, run_command};
+use expect_test::expect;
 use serde_json::{Value, json};
 
 use crate::install::sec;
@@ -20,6 +21,7 @@ on_both!(
     verify_detects_a_changed_manifest_signature_or_grant,
     uses_of_capabilities_are_recorded_and_unused_grants_listed,
     documents_match_their_schemas,
+    published_permissions_are_compared_with_the_preceding_release,
 );
 
 /// Publishes a version of the bundle `sec` in the registry folder `acme`. Returns the folder.
@@ -430,6 +432,43 @@ fn documents_match_their_schemas(yard: &TestYard) {
     }
     run("uninstall", &["uninstall", "sec", "--yes"]);
     run("gc", &["gc"]);
+    let [first, wider] = [("0.3.0", &["log"][..]), ("0.4.0", &["clock"][..])]
+        .map(|(version, capabilities)| sec(yard, version, capabilities, &json!({}), &[]));
+    let key = yard.path("key").display().to_string();
+    run("publish", &["publish", &first, &wider, &wider, "--registry", &registry, "--signing-key", &key]);
+}
+
+fn published_permissions_are_compared_with_the_preceding_release(yard: &TestYard) {
+    let folder = yard.path("acme").display().to_string();
+    let publish = |version: &str, capabilities: &[&str], more: &[&str]| {
+        let file = sec(yard, version, capabilities, &json!({"url": {"type": "string"}}), &[]);
+        let key = yard.path("key").display().to_string();
+        let output =
+            yard.run(&[&["publish", &file, "--registry", &folder, "--new-signing-key", &key][..], more].concat());
+        assert_eq!(output.code, 0, "{}", output.stderr);
+        output
+    };
+    assert_eq!(publish("0.1.0", &["log", "random"], &[]).stderr, "");
+    expect![[r#"
+        permissions of sec 0.2.0, compared with 0.1.0:
+        ! new capability `http https://a.example`: send requests to https://a.example
+        ! new capability `clock`: read the time
+          capability `random` is no longer requested
+        users of 0.1.0 must grant the new capabilities before they can upgrade
+    "#]]
+    .assert_eq(&publish("0.2.0", &["log", "clock", "http https://a.example"], &[]).stderr);
+    assert_eq!(
+        publish("0.2.1", &["log", "clock", "http https://a.example"], &[]).stderr,
+        "sec 0.2.1 requests the same permissions as 0.2.0\n"
+    );
+    // The version is already published.
+    assert_eq!(publish("0.2.1", &["log", "clock", "http https://a.example"], &[]).stderr, "");
+    let output = publish("0.3.0", &["log", "reveal"], &["--json"]);
+    let document: Value = serde_json::from_str(&output.stdout).expect("JSON");
+    let permissions = &document["published"][0]["permissions"];
+    assert_eq!(permissions["compared_with"], "0.2.1", "{document}");
+    assert_eq!(permissions["changes"][0]["needs"], json!({"grant": "reveal"}), "{document}");
+    assert_eq!(permissions["changes"].as_array().map(Vec::len), Some(3), "{document}");
 }
 
 #[test]

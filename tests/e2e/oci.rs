@@ -136,6 +136,11 @@ fn published_release_is_never_replaced() {
     published(&yard, "0.1.0", &url);
     let before = registry.manifest("acme/sec", "0.1.0");
     assert_eq!(published(&yard, "0.1.0", &url)["changed"], false, "the same bytes change nothing");
+    // The permissions are shown before anything is uploaded.
+    let wider = sec(&yard, "0.0.9", &["log", "clock"], &json!({}), &[]);
+    let signing_key = text(yard.path("key"));
+    let shown = exits(&yard, 0, &["publish", &wider, "--registry", &url, "--signing-key", &signing_key]);
+    assert!(shown.starts_with("permissions of sec 0.0.9, compared with 0.1.0:\n! new capability `clock`"), "{shown}");
     let other = sec(&yard, "0.1.0", &["log", "clock"], &json!({}), &[]);
     let key = text(yard.path("key"));
     let conflict = ["publish", &other, "--registry", &url, "--signing-key", &key];

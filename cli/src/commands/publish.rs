@@ -3,7 +3,8 @@
 use std::io::Write as _;
 use std::path::Path;
 
-use blockyard::{Error, ErrorKind, Guard, SigningKey, writable_by_others};
+use blockyard::model::visible;
+use blockyard::{Error, ErrorKind, Guard, ReleasePermissions, SigningKey, writable_by_others};
 use serde_json::json;
 
 use crate::arguments::Publish;
@@ -30,13 +31,14 @@ pub(super) async fn run(arguments: &Publish, context: &Context) -> Outcome {
     let folder = &arguments.registry;
     let named = folder.canonicalize().unwrap_or_else(|_| folder.clone());
     let name = named.file_name().map_or_else(|| "registry".to_owned(), |name| name.to_string_lossy().into_owned());
+    let report = |permissions: &ReleasePermissions| context.terminal.note(&permission_lines(permissions));
     let mut published = Vec::new();
     for file in &arguments.files {
         let bytes = std::fs::read(file).map_err(|error| cannot_read(file, error))?;
         let name = arguments.name.as_deref().unwrap_or(&name);
         published.push(match &registry {
-            Configured::Local { path, .. } => blockyard::publish(path, name, &bytes, &key)?,
-            Configured::Remote(remote) => blockyard::publish_remotely(remote, &bytes, &key, &access).await?,
+            Configured::Local { path, .. } => blockyard::publish(path, name, &bytes, &key, &report)?,
+            Configured::Remote(remote) => blockyard::publish_remotely(remote, &bytes, &key, &access, &report).await?,
         });
     }
     context.terminal.document(&json!({ "published": published }), || {
@@ -47,6 +49,25 @@ pub(super) async fn run(arguments: &Publish, context: &Context) -> Outcome {
         lines.collect::<String>() + &format!("signed with {}\n", key.public())
     })?;
     Ok(DONE)
+}
+
+/// Formats the changed permissions of a release, as a review lists them.
+fn permission_lines(permissions: &ReleasePermissions) -> String {
+    let ReleasePermissions { bundle, version, compared_with, changes } = permissions;
+    if changes.is_empty() {
+        return format!("{bundle} {version} requests the same permissions as {compared_with}");
+    }
+    let lines = changes.iter().map(|change| {
+        let mark = if change.needs.is_some() { "!" } else { " " };
+        format!("\n{mark} {}", visible::line(&change.text))
+    });
+    let lines: String = lines.collect();
+    let consequence = if permissions.is_wider() {
+        format!("\nusers of {compared_with} must grant the new capabilities before they can upgrade")
+    } else {
+        String::new()
+    };
+    format!("permissions of {bundle} {version}, compared with {compared_with}:{lines}{consequence}")
 }
 
 fn read_key(path: &Path) -> Result<SigningKey, Error> {

@@ -131,7 +131,7 @@ pub use migration::{ConversionProblem, ConversionReport, MovedSecret};
 pub use ownership::{Guard, writable_by_others};
 pub use plan::{Plan, PlanAction, PlannedBlock};
 pub use project::Project;
-pub use publish::{Published, publish};
+pub use publish::{OnPermissions, Published, ReleasePermissions, publish};
 pub use remote::{evict_downloads, open_remote, permit_downloads, publish_remotely};
 pub use reply::CallReply;
 pub use review::{Agreement, Given, Review, ReviewLine};

@@ -6,7 +6,9 @@ use std::path::Path;
 use blockyard_model::Manifest;
 use blockyard_registry::{Evicted, Registry, RemoteAccess, RemoteError, RemoteRegistry, SigningKey, Wanted, component};
 
-use crate::publish::Published;
+#[cfg(feature = "remote")]
+use crate::publish::Comparison;
+use crate::publish::{OnPermissions, Published};
 use crate::{Code, Error, ErrorKind};
 
 /// Reads the index of a registry on a server. A registry that cannot be read keeps its position
@@ -51,7 +53,8 @@ pub fn evict_downloads(folder: &Path) -> Result<Evicted, Error> {
 }
 
 /// Signs a component file and publishes it in an OCI registry. A release that is already published is
-/// never replaced. No code of the component runs.
+/// never replaced. No code of the component runs. `report` receives the changed permissions before
+/// anything is uploaded.
 ///
 /// # Errors
 /// Returns an error if the file is not a bundle, if the registry has other bytes under this version
@@ -61,13 +64,17 @@ pub async fn publish_remotely(
     bytes: &[u8],
     key: &SigningKey,
     access: &RemoteAccess,
+    report: OnPermissions<'_>,
 ) -> Result<Published, Error> {
     let manifest = Manifest::parse(component::manifest(bytes)?)
         .map_err(|error| Error::new(ErrorKind::Invalid, "the file is not a valid bundle").because(error))?;
     #[cfg(feature = "remote")]
     {
+        use blockyard_registry::Release;
         let release = blockyard_registry::NewRelease { manifest: &manifest, bytes };
-        let uploaded = blockyard_registry::publish_remotely(registry, &release, key, access).await?;
+        let permissions = Comparison::new(&manifest, report);
+        let on_preceding = |preceding: &Release| permissions.with(preceding);
+        let uploaded = blockyard_registry::publish_remotely(registry, &release, key, access, &on_preceding).await?;
         Ok(Published {
             name: manifest.name.to_string(),
             version: manifest.version.to_string(),
@@ -75,11 +82,12 @@ pub async fn publish_remotely(
             key: key.public().to_string(),
             file: uploaded.reference,
             changed: uploaded.changed,
+            permissions: permissions.found(),
         })
     }
     #[cfg(not(feature = "remote"))]
     {
-        let _ = (manifest, key, access);
+        let _ = (manifest, key, access, report);
         Err(RemoteError::Unsupported { url: registry.url.to_string() }.into())
     }
 }

@@ -91,6 +91,12 @@ pub fn differences(new: &Manifest, installed: &[&Manifest], granted: &BTreeSet<C
     found
 }
 
+/// Returns the differences between the capabilities of a new version and those of an earlier one.
+#[must_use]
+pub fn capability_differences(new: &Manifest, before: &BTreeSet<Capability>) -> Vec<Difference> {
+    capabilities(new, &[], before)
+}
+
 fn wide(change: Change) -> Difference {
     Difference { change, wider: true }
 }

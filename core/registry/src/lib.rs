@@ -32,7 +32,7 @@ pub use index::{
 };
 pub use lock::{Difference, LockError, LockFile, LockedBundle, LockedLocation, LockedSource, StaleEntry};
 pub use project::{ProjectError, ProjectFile, ProjectYard};
-pub use publish::{NewRelease, PublishError, Published, publish};
+pub use publish::{NewRelease, OnPreceding, PublishError, Published, publish};
 pub use relative_path::{RelativePath, RelativePathError};
 #[cfg(feature = "remote")]
 pub use remote::{Uploaded, evict, open, permit_downloads, publish_remotely};

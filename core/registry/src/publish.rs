@@ -10,7 +10,7 @@ use semver::VersionReq;
 use tempfile::NamedTempFile;
 use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table, value};
 
-use crate::index::{Registry, RegistryError, RegistryTrust, Source};
+use crate::index::{Registry, RegistryError, RegistryTrust, Release, Source};
 use crate::remote_error::RemoteError;
 use crate::resolve::{Requested, resolve};
 use crate::signature::SignatureError;
@@ -103,6 +103,10 @@ pub enum PublishError {
     NotResolved(String),
 }
 
+/// Receives the release that precedes a new one, before anything is written. It is not called if the
+/// version is already published, or if it is the first one.
+pub type OnPreceding<'a> = &'a (dyn Fn(&Release) + Send + Sync);
+
 /// Publishes a release in a registry folder, which is created with the name `registry` if it has no
 /// `registry.toml`. Afterwards, the release is resolved and verified as a consumer would do it.
 ///
@@ -113,6 +117,7 @@ pub fn publish(
     registry: &str,
     release: &NewRelease<'_>,
     key: &SigningKey,
+    on_preceding: OnPreceding<'_>,
 ) -> Result<Published, PublishError> {
     let index = folder.join(Registry::FILE_NAME);
     let failed = |path: &Path| {
@@ -159,7 +164,10 @@ pub fn publish(
                 new: digest,
             });
         }
-        None => false,
+        None => {
+            preceding(&parsed, release.manifest).into_iter().for_each(on_preceding);
+            false
+        }
     };
     let signature = key.sign(release.bytes, name, version)?;
     let mut document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| format(error.to_string()))?;
@@ -172,6 +180,17 @@ pub fn publish(
     // The names of both files are on disk, too.
     lock.sync_all().map_err(failed(folder))?;
     Ok(Published { file, digest, changed: true })
+}
+
+/// Returns the release that most users of a bundle have when a new version is published: the newest
+/// older one, or else the newest one. Withdrawn releases are ignored, and so are pre-releases, unless
+/// the new version is one or there is no other.
+pub(crate) fn preceding<'a>(registry: &'a Registry, new: &Manifest) -> Option<&'a Release> {
+    let releases: Vec<&Release> = registry.entry_of(&new.name)?.releases.iter().filter(|old| !old.yanked).collect();
+    let is_older = |old: &&&Release| old.version < new.version;
+    let is_comparable = |old: &&&Release| old.version.pre.is_empty() || !new.version.pre.is_empty();
+    let newest_older = releases.iter().filter(is_older).find(is_comparable);
+    newest_older.or_else(|| releases.iter().find(is_older)).or(releases.first()).copied()
 }
 
 /// Locks a registry folder. A second publisher waits, and then sees the release of the first. The lock
@@ -304,7 +323,7 @@ mod tests {
         let (key, _) = SigningKey::generate().expect("a key");
         let publish = |version: &str, bytes: &[u8], key: &SigningKey| {
             let manifest = manifest(version);
-            publish(folder.path(), "zoos", &NewRelease { manifest: &manifest, bytes }, key)
+            publish(folder.path(), "zoos", &NewRelease { manifest: &manifest, bytes }, key, &|_| ())
         };
         assert!(publish("0.1.0", b"one", &key).expect("published").changed);
         assert!(publish("0.2.0-beta.1", b"two", &key).expect("published").changed);
@@ -325,6 +344,34 @@ mod tests {
     }
 
     #[test]
+    fn a_release_is_compared_with_the_one_that_users_have() {
+        let release = |version: &str| {
+            let yanked = if version == "0.3.0" { "yanked = true" } else { "" };
+            format!(
+                "[[bundle.release]]\nversion = \"{version}\"\nwit = \"0.1\"\nsource = {{ path = \"zoo\" }}\n{yanked}\n"
+            )
+        };
+        let preceding_of = |published: &[&str], new: &str| {
+            let releases: String = published.iter().map(|version| release(version)).collect();
+            let text = format!("version = 1\nname = \"zoos\"\n[[bundle]]\nname = \"zoo\"\n{releases}");
+            let registry = Registry::parse(&text, PathBuf::from("/zoos")).expect("a registry");
+            preceding(&registry, &manifest(new)).map(|release| release.version.to_string())
+        };
+        for (published, new, expected) in [
+            (&[][..], "1.0.0", None),
+            (&["0.1.0", "0.2.0"], "1.0.0", Some("0.2.0")),
+            (&["0.1.0", "0.3.0"], "1.0.0", Some("0.1.0")),
+            (&["0.1.0", "2.0.0"], "0.1.1", Some("0.1.0")),
+            (&["1.0.0", "2.0.0"], "0.9.0", Some("2.0.0")),
+            (&["0.1.0", "0.2.0-beta.1"], "0.2.0", Some("0.1.0")),
+            (&["0.1.0", "0.2.0-beta.1"], "0.2.0-beta.2", Some("0.2.0-beta.1")),
+            (&["0.2.0-beta.1"], "0.2.0", Some("0.2.0-beta.1")),
+        ] {
+            assert_eq!(preceding_of(published, new).as_deref(), expected, "{published:?} {new}");
+        }
+    }
+
+    #[test]
     fn publishing_keeps_comments_and_other_entries() {
         let folder = tempfile::tempdir().expect("a folder");
         let (key, _) = SigningKey::generate().expect("a key");
@@ -334,7 +381,8 @@ mod tests {
         );
         std::fs::write(folder.path().join("registry.toml"), &text).expect("a file");
         let manifest = manifest("0.1.0");
-        publish(folder.path(), "ignored", &NewRelease { manifest: &manifest, bytes: b"one" }, &key).expect("published");
+        publish(folder.path(), "ignored", &NewRelease { manifest: &manifest, bytes: b"one" }, &key, &|_| ())
+            .expect("published");
         let now = std::fs::read_to_string(folder.path().join("registry.toml")).expect("an index");
         assert!(now.starts_with(&text), "{now}");
         assert_eq!(Registry::read(folder.path()).expect("a good registry").entries.len(), 2);
@@ -345,7 +393,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let (key, _) = SigningKey::generate().expect("a key");
         let manifest = manifest("0.1.0");
-        let publish = || publish(folder.path(), "zoos", &NewRelease { manifest: &manifest, bytes: b"one" }, &key);
+        let publish =
+            || publish(folder.path(), "zoos", &NewRelease { manifest: &manifest, bytes: b"one" }, &key, &|_| ());
         let index = folder.path().join("registry.toml");
         publish().expect("published");
         let file = folder.path().join("zoo-0.1.0.wasm");
@@ -372,13 +421,14 @@ mod tests {
             let text = format!("version = 1\nname = \"zoos\"\nkey = \"{}\"\n{bundles}\n", key.public());
             std::fs::write(&index, &text).expect("a file");
             let manifest = manifest("0.1.0");
-            let refused = publish(folder.path(), "zoos", &NewRelease { manifest: &manifest, bytes: b"one" }, &key);
+            let refused =
+                publish(folder.path(), "zoos", &NewRelease { manifest: &manifest, bytes: b"one" }, &key, &|_| ());
             assert!(matches!(refused, Err(PublishError::Registry(RegistryError::Format { .. }))), "{refused:?}");
             assert_eq!(std::fs::read_to_string(&index).expect("an index"), text);
             assert!(!folder.path().join("zoo-0.1.0.wasm").exists());
         }
         let manifest = manifest("0.1.0+linux");
-        let refused = publish(folder.path(), "zoos", &NewRelease { manifest: &manifest, bytes: b"one" }, &key);
+        let refused = publish(folder.path(), "zoos", &NewRelease { manifest: &manifest, bytes: b"one" }, &key, &|_| ());
         assert!(matches!(refused, Err(PublishError::BuildMetadata(_))));
     }
 }

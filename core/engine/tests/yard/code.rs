@@ -291,7 +291,7 @@ async fn no_registry(yard: &TestYard) {
 async fn registry_not_signed(yard: &TestYard) {
     let folder = yard.path("acme");
     let (key, _) = SigningKey::generate().unwrap();
-    blockyard::publish(&folder, "acme", &component(&zoo(), ""), &key).unwrap();
+    blockyard::publish(&folder, "acme", &component(&zoo(), ""), &key, &|_| ()).unwrap();
     let index = std::fs::read_to_string(folder.join("registry.toml")).unwrap();
     let without_key = index.replace(&format!("key = \"{}\"", key.public()), "");
     std::fs::write(folder.join("registry.toml"), without_key).unwrap();
@@ -304,13 +304,13 @@ async fn signer_changed(yard: &TestYard) {
     let [(first, _), (second, _)] = [SigningKey::generate().unwrap(), SigningKey::generate().unwrap()];
     let mut manifest = zoo();
     manifest["version"] = json!("1.1.0");
-    blockyard::publish(&folder, "acme", &component(&manifest, ""), &first).unwrap();
+    blockyard::publish(&folder, "acme", &component(&manifest, ""), &first, &|_| ()).unwrap();
     let found = find(yard, &[Registry::read(&folder).unwrap()]).await.unwrap();
     let Content::Component(bytes) = found.content else { panic!("it is a file") };
     let staged = yard.yard.stage_release(bytes, found.release).await.unwrap();
     yard.yard.install(staged, &Agreement::Everything).await.unwrap();
     std::fs::remove_dir_all(&folder).unwrap();
-    blockyard::publish(&folder, "acme", &component(&manifest, ""), &second).unwrap();
+    blockyard::publish(&folder, "acme", &component(&manifest, ""), &second, &|_| ()).unwrap();
     let found = find(yard, &[Registry::read(&folder).unwrap()]).await;
     let fields = json!({"bundle": "zoo", "pinned": first.public().as_str(), "offered": second.public().as_str()});
     is(found, "denied", "signer-changed", fields);
@@ -323,7 +323,7 @@ async fn lock(yard: &TestYard, change: impl FnOnce(String) -> String) -> (Projec
     let (key, _) = SigningKey::generate().unwrap();
     let mut manifest = zoo();
     manifest["version"] = json!("1.1.0");
-    blockyard::publish(&folder.join("acme"), "acme", &component(&manifest, ""), &key).unwrap();
+    blockyard::publish(&folder.join("acme"), "acme", &component(&manifest, ""), &key, &|_| ()).unwrap();
     let registry = Registry::read(&folder.join("acme")).unwrap();
     let mut lock = empty_lock(&folder).await.unwrap();
     let found = find(yard, std::slice::from_ref(&registry)).await.unwrap();

@@ -206,7 +206,7 @@ async fn a_type_of_another_bundle_is_rejected(yard: &TestYard) {
 async fn a_file_that_is_not_the_listed_bundle_is_rejected(yard: &TestYard) {
     let registry = yard.path("registry");
     let (key, _) = SigningKey::generate().unwrap();
-    blockyard::publish(&registry, "zoos", &component(&zoo(), ""), &key).unwrap();
+    blockyard::publish(&registry, "zoos", &component(&zoo(), ""), &key, &|_| ()).unwrap();
     let index = std::fs::read_to_string(registry.join("registry.toml")).unwrap();
     let index = index.replace(&format!("key = \"{}\"", key.public()), "unsigned = true");
     std::fs::write(registry.join("registry.toml"), index.replace("name = \"zoo\"", "name = \"circus\"")).unwrap();

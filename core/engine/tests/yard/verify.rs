@@ -26,7 +26,7 @@ async fn install_signed(yard: &TestYard, version: &str, key: &SigningKey) {
     let mut manifest = zoo();
     manifest["version"] = json!(version);
     let folder = yard.path("acme");
-    blockyard::publish(&folder, "acme", &component(&manifest, ""), key).unwrap();
+    blockyard::publish(&folder, "acme", &component(&manifest, ""), key, &|_| ()).unwrap();
     let (name, registries) = (BundleName::new("zoo").unwrap(), [Registry::read(&folder).unwrap()]);
     let request = Request { name: &name, requirement: &VersionReq::STAR, accepted_key: None };
     let found = yard.yard.find(&request, &registries, &mut |_| ()).await.unwrap();

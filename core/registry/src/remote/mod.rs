@@ -30,7 +30,7 @@ use self::session::{Session, Used};
 pub use self::upload::Uploaded;
 use crate::access::{RemoteAccess, RemoteRegistry, Wanted};
 use crate::index::{Download, Downloading, Registry};
-use crate::publish::{NewRelease, PublishError};
+use crate::publish::{NewRelease, OnPreceding, PublishError};
 use crate::remote_error::RemoteError;
 use crate::remote_url::RemoteUrl;
 use crate::signing::SigningKey;
@@ -98,6 +98,7 @@ pub async fn publish_remotely(
     release: &NewRelease<'_>,
     key: &SigningKey,
     access: &RemoteAccess,
+    on_preceding: OnPreceding<'_>,
 ) -> Result<Uploaded, PublishError> {
     let RemoteUrl::Oci { namespace, .. } = &registry.url else {
         return Err(PublishError::ReadOnly(registry.url.to_string()));
@@ -109,7 +110,7 @@ pub async fn publish_remotely(
         Ok(Repositories::new(documents, server(registry), namespace.clone(), base(&registry.url)))
     };
     let session = session(Some(registry), &access, &Used::default())?;
-    let uploaded = upload::publish(&session, repositories()?, release, key).await?;
+    let uploaded = upload::publish(&session, repositories()?, release, key, on_preceding).await?;
     upload::verify(repositories()?, release, key).await?;
     Ok(uploaded)
 }

@@ -13,7 +13,7 @@ use super::oci::{Repositories, invalid, open};
 use super::session::Session;
 use crate::access::Wanted;
 use crate::index::{Registry, Release, Source};
-use crate::publish::{NewRelease, PublishError};
+use crate::publish::{NewRelease, OnPreceding, PublishError, preceding};
 use crate::remote_error::RemoteError;
 use crate::resolve::{Requested, resolve};
 use crate::signing::SigningKey;
@@ -46,6 +46,7 @@ pub(crate) async fn publish(
     repositories: Repositories,
     release: &NewRelease<'_>,
     key: &SigningKey,
+    on_preceding: OnPreceding<'_>,
 ) -> Result<Uploaded, PublishError> {
     let NewRelease { manifest: bundle, bytes } = release;
     let (name, version) = (&bundle.name, &bundle.version);
@@ -76,6 +77,7 @@ pub(crate) async fn publish(
     let registry = open(repositories, location, Wanted::Bundles(&wanted)).await?;
     check_signer(&registry, release, key)?;
     if changed {
+        preceding(&registry, bundle).into_iter().for_each(on_preceding);
         let signature = key.sign(bytes, name, version)?;
         let upload = upload(bundle, bytes, &signature, key.public());
         let uploads = repositories_url(&manifest_url, &["blobs", "uploads", ""]);
