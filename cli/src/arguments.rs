@@ -33,7 +33,7 @@ use crate::terminal::Terminal;
 #[derive(Debug, Parser)]
 #[command(name = "blockyard", version, propagate_version = true, max_term_width = 100, styles = STYLES)]
 #[command(
-    after_help = "Exit codes: 0 success, 1 remote error or failed check, 2 usage error, 3 not found, 4 invalid data,\n5 denied, 6 conflict, 7 bundle exceeded a limit or crashed, 8 `plan` found changes,\n70 internal error, 130 interrupted."
+    after_help = "Exit codes: 0 success, 1 remote error or failed check, 2 usage error, 3 not found, 4 invalid data,\n5 denied, 6 conflict, 7 bundle exceeded a limit or crashed, 8 a plan has changes,\n70 internal error, 130 interrupted."
 )]
 pub(crate) struct Cli {
     #[command(flatten)]

@@ -9,3 +9,6 @@ pub(crate) type Outcome = Result<ExitCode, Failure>;
 
 /// Exit code of a successful command.
 pub(crate) const DONE: ExitCode = ExitCode::SUCCESS;
+
+/// Exit code of a plan with changes.
+pub(crate) const WOULD_CHANGE: u8 = 8;

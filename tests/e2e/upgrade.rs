@@ -4,13 +4,14 @@ use std::fs;
 use std::process::Stdio;
 use std::time::Duration;
 
-use blockyard_tests::{Backend, TestYard, bundle, on_both};
+use blockyard_tests::{Backend, CommandOutput, TestYard, bundle, on_both};
 use serde_json::{Value, json};
 
 use crate::prompts::Conversation;
 
 on_both!(
     upgrade_shows_its_plan_and_moves_every_block,
+    exit_code_of_a_plan_states_its_result,
     upgrade_changes_nothing_until_values_and_grants_are_given,
     both_versions_serve_calls_and_rollback_returns_to_the_old_one,
     answers_are_read_from_toml_and_json,
@@ -68,13 +69,23 @@ fn upgrade<'a>(registry: &'a str, more: &[&'a str]) -> Vec<&'a str> {
 /// The flags of a complete upgrade to 2.0.0.
 const ALL: [&str; 5] = ["--yes", "--grant", ORIGIN, "--set", "vet-clinic/north:region=eu"];
 
+/// Runs `upgrade --plan --json`, which must end with this exit code and print no error.
+fn plan_as_json(yard: &TestYard, expected: i32, arguments: &[&str]) -> Value {
+    let CommandOutput { code, stdout, stderr } = yard.run(&[arguments, &["--json"]].concat());
+    assert_eq!(code, expected, "{arguments:?}: {stdout}{stderr}");
+    assert!(!stderr.contains("error"), "{stderr}");
+    serde_json::from_str(&stdout).expect("one JSON document")
+}
+
 fn describe(yard: &TestYard, address: &str) -> String {
     yard.json(&["call", address, "describe"]).as_str().expect("text").to_owned()
 }
 
 fn upgrade_shows_its_plan_and_moves_every_block(yard: &TestYard) {
     let registry = with_clinic(yard);
-    let plan = yard.ok(&upgrade(&registry, &["--plan"]));
+    let CommandOutput { code, stdout: plan, stderr } = yard.run(&upgrade(&registry, &["--plan"]));
+    assert_eq!(code, 4, "{plan}");
+    assert!(!stderr.contains("error"), "{stderr}");
     for shown in [
         "vet 1.0.0 → 2.0.0",
         "! new capability `http https://data.vet.example`",
@@ -93,7 +104,7 @@ fn upgrade_shows_its_plan_and_moves_every_block(yard: &TestYard) {
     }
     assert!(!plan.contains("north-secret"), "{plan}");
     assert_eq!(state(yard), old_state());
-    let planned = yard.json(&upgrade(&registry, &["--plan"]));
+    let planned = plan_as_json(yard, 4, &upgrade(&registry, &["--plan"]));
     assert_eq!(planned["plans"][0]["blocks"][0]["action"], "fail");
     assert_eq!(planned["upgraded"], json!([]));
     let done = yard.json(&upgrade(&registry, &ALL));
@@ -114,6 +125,26 @@ fn upgrade_shows_its_plan_and_moves_every_block(yard: &TestYard) {
     assert!(yard.ok(&upgrade(&registry, &["--yes"])).contains("nothing to upgrade"));
     assert_eq!(yard.json(&upgrade(&registry, &["--yes"])), json!({"plans": [], "upgraded": []}));
     yard.ok(&["doctor"]);
+}
+
+fn exit_code_of_a_plan_states_its_result(yard: &TestYard) {
+    let registry = with_clinic(yard);
+    let plan = |code: i32, arguments: &[&str]| plan_as_json(yard, code, &[arguments, &["--plan"]].concat());
+    let names = |plan: &Value| {
+        let plans = plan["plans"].as_array().expect("plans").iter();
+        plans.map(|plan| plan["bundle"].as_str().expect("a name").to_owned()).collect::<Vec<_>>()
+    };
+    // A block that lacks a value prevents the upgrade; a missing grant does not.
+    assert_eq!(names(&plan(4, &upgrade(&registry, &[]))), ["vet"]);
+    assert_eq!(names(&plan(4, &["upgrade", "--registry", &registry])), ["vet"]);
+    let region = ["--set", "vet-clinic/north:region=eu"];
+    assert_eq!(names(&plan(8, &upgrade(&registry, &region))), ["vet"]);
+    assert_eq!(names(&plan(8, &["upgrade", "vet@1.1.0", "--registry", &registry])), ["vet"]);
+    yard.fails(3, &["upgrade", "vet@3.0.0", "--registry", &registry, "--plan"]);
+    assert_eq!(state(yard), old_state());
+    yard.ok(&upgrade(&registry, &ALL));
+    assert!(names(&plan(0, &upgrade(&registry, &[]))).is_empty());
+    assert!(names(&plan(0, &["upgrade", "--registry", &registry])).is_empty());
 }
 
 fn upgrade_changes_nothing_until_values_and_grants_are_given(yard: &TestYard) {
@@ -169,7 +200,7 @@ fn answers_are_read_from_toml_and_json(yard: &TestYard) {
     let file = yard.path("answers");
     let answers = file.display().to_string();
     fs::write(&file, "[\"vet-clinic/north\"]\nregion = \"eu\"\naccess_token = \"new-secret\"\n").expect("a file");
-    let planned = yard.json(&upgrade(&registry, &["--plan", "--answers", &answers]));
+    let planned = plan_as_json(yard, 8, &upgrade(&registry, &["--plan", "--answers", &answers]));
     assert_eq!(planned["plans"][0]["blocks"][0]["action"], "upgrade");
     assert!(!planned.to_string().contains("new-secret"), "{planned}");
     fs::write(&file, "[\"vet-clinic/north\"]\nregion = 7\naccess_token = \"new-secret").expect("a file");

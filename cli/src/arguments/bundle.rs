@@ -113,7 +113,9 @@ pub(crate) struct Upgrade {
     /// be older. Default: all installed bundles.
     #[arg(value_name = "BUNDLE")]
     pub(crate) bundle: Option<String>,
-    /// Show what the upgrade would change, and change nothing.
+    /// Show what the upgrade would change, and change nothing. The exit code is 8 if it would change
+    /// something, 4 or 7 if a block cannot be converted, and 0 otherwise. Missing agreement is not an
+    /// error.
     #[arg(long)]
     pub(crate) plan: bool,
     /// Approve a new version that requires no additional permissions.

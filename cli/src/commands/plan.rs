@@ -10,11 +10,8 @@ use super::diff;
 use crate::arguments::PlanFile;
 use crate::context::Context;
 use crate::input::read;
-use crate::outcome::{DONE, Outcome};
+use crate::outcome::{DONE, Outcome, WOULD_CHANGE};
 use crate::terminal::Failure;
-
-/// Exit code of a plan with changes.
-const WOULD_CHANGE: u8 = 8;
 
 pub(super) async fn plan(arguments: &PlanFile, context: &Context) -> Outcome {
     let file = BlockFile::parse(&read(&arguments.file)?)?;

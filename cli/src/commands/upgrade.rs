@@ -20,7 +20,7 @@ use crate::arguments::Upgrade;
 use crate::context::Context;
 use crate::fields::ask_some;
 use crate::hints;
-use crate::outcome::{DONE, Outcome};
+use crate::outcome::{DONE, Outcome, WOULD_CHANGE};
 use crate::remote::RegistryQuery;
 
 /// State of one `upgrade` command.
@@ -41,6 +41,7 @@ struct Target {
 
 /// A finished step for one bundle.
 enum Step {
+    /// A plan with changes, for `--plan`.
     Planned(Box<UpgradePlan>),
     Upgraded(Upgraded),
     /// All blocks use the target version.
@@ -98,7 +99,7 @@ pub(super) async fn run(arguments: Upgrade, context: &Context) -> Outcome {
     print(&steps, &failed, context)?;
     locked?;
     match failed.first() {
-        None => Ok(DONE),
+        None => Ok(exit_code(&steps)),
         Some((_, error)) => {
             let code = hints::exit_code(error.kind());
             for (_, error) in &failed {
@@ -260,6 +261,17 @@ impl Upgrading<'_> {
                 format!("bundle `{}` was not upgraded: the user declined", plan.bundle),
             )),
         }
+    }
+}
+
+/// Returns the exit code of the plans: that of the first upgrade that would fail because a block
+/// cannot be converted, or else the one for changes. A missing grant is no failure of a plan.
+fn exit_code(steps: &[Step]) -> ExitCode {
+    let plans = || steps.iter().filter_map(|step| if let Step::Planned(plan) = step { Some(plan) } else { None });
+    match plans().find_map(|plan| plan.require_success().err()) {
+        Some(error) => ExitCode::from(hints::exit_code(error.kind())),
+        None if plans().next().is_some() => ExitCode::from(WOULD_CHANGE),
+        None => DONE,
     }
 }
 
