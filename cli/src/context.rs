@@ -83,22 +83,28 @@ impl Context {
         }
     }
 
-    /// Opens the yard, or creates it if it does not exist: for `install` and `create`.
-    pub(crate) async fn open_or_init(&self) -> Result<Yard, Error> {
+    /// Opens the yard, or an empty one in memory if it does not exist: for commands that create it
+    /// as late as possible, and for those that do not need it.
+    pub(crate) async fn open_or_in_memory(&self) -> Result<Yard, Error> {
+        if let Some(yard) = self.open_existing().await? {
+            return Ok(yard);
+        }
         let (url, config) = self.yard().await?;
-        let opened = match Yard::open_with(&url, config.clone()).await {
-            Err(error) if error.kind() == ErrorKind::NotFound => match self.init(None).await {
-                Ok(yard) => {
-                    self.announce(&yard);
-                    Ok(yard)
-                }
-                // Another process has created it in the meantime.
-                Err(error) if error.kind() == ErrorKind::Conflict => Yard::open_with(&url, config).await,
-                Err(error) => Err(error),
-            },
-            other => other,
+        Ok(self.cache_yard(Yard::in_memory(&url, config).await?))
+    }
+
+    /// Creates the yard, which did not exist when the command opened it.
+    pub(crate) async fn create_yard(&self) -> Result<Yard, Error> {
+        let created = match self.init(None).await {
+            Ok(yard) => {
+                self.announce(&yard);
+                yard
+            }
+            // Another process has created it in the meantime.
+            Err(error) if error.kind() == ErrorKind::Conflict => return self.open().await,
+            Err(error) => return Err(error),
         };
-        Ok(self.cache_yard(opened?))
+        Ok(self.cache_yard(created))
     }
 
     /// Creates the yard.

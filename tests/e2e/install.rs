@@ -20,6 +20,54 @@ fn operation(name: &str, effect: &str, safe: &[&str]) -> Value {
     })
 }
 
+/// The yard is created when a bundle is ready to be installed, not before.
+#[test]
+fn a_command_that_fails_creates_no_yard() {
+    let yard = TestYard::empty();
+    let key = [yard.path("signing").display().to_string(), yard.path("acme").display().to_string()];
+    let file = sec(&yard, "0.1.0", &["log"], &url(), &[]);
+    yard.ok(&["publish", &file, "--registry", &key[1], "--name", "acme", "--new-signing-key", &key[0]]);
+    std::fs::create_dir(yard.path("none")).expect("a folder");
+    std::fs::write(yard.path("none/registry.toml"), "version = 1\nname = \"none\"\n").expect("a file");
+    std::fs::write(yard.path("broken.wasm"), "not a bundle").expect("a file");
+    let none = yard.path("none").display().to_string();
+    for (code, arguments) in [
+        (3, &["install", "sec", "--registry", &none, "--yes"][..]),
+        (3, &["install", "sec", "--registry", "missing", "--yes"]),
+        (3, &["install", "sec@9", "--registry", &key[1], "--yes"]),
+        (3, &["install", "missing.wasm", "--yes"]),
+        (4, &["install", "broken.wasm", "--yes"]),
+        (4, &["install", "broken.wasm", "missing.wasm", "--yes"]),
+        (2, &["install", "--yes"]),
+        (2, &["install", "sec", "--locked", "--yes"]),
+        // No one agreed to it.
+        (2, &["install", &file]),
+        (2, &["install", &file, "--grant", "log"]),
+        (3, &["create", "sec/one", "--set", "url=a"]),
+        (3, &["upgrade", "sec", "--registry", &key[1]]),
+    ] {
+        yard.fails(code, arguments);
+        assert!(!yard.path("yard.db").exists() && !yard.path("yard.key").exists(), "{arguments:?}");
+        assert!(!yard.path(".local").exists(), "{arguments:?}");
+    }
+    // The lock file of a project is missing, and then outdated.
+    std::fs::write(yard.path("blockyard.toml"), "[bundles]\nsec = \"^0.1\"\n").expect("a file");
+    yard.ok(&["trust"]);
+    for lock in [None, Some("version = 1\n")] {
+        if let Some(text) = lock {
+            std::fs::write(yard.path("blockyard.lock"), text).expect("a file");
+        }
+        yard.fails(6, &["install", "--locked", "--yes", "--registry", &key[1]]);
+        assert!(!yard.path("yard.db").exists() && !yard.path("yard.key").exists(), "{lock:?}");
+    }
+    std::fs::remove_file(yard.path("blockyard.toml")).expect("removed");
+    // One of two bundles is installed, in a new yard.
+    let output = yard.run(&["install", "missing.wasm", &file, "--yes"]);
+    assert_eq!(output.code, 3, "{}", output.stderr);
+    assert!(output.stderr.contains("created yard"), "{}", output.stderr);
+    assert_eq!(versions(&yard), ["0.1.0"]);
+}
+
 /// Writes a bundle `sec` with this version. Returns the path of the file.
 pub(crate) fn sec(
     yard: &TestYard,

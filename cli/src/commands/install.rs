@@ -1,6 +1,7 @@
 //! `blockyard install`: stages each bundle, shows its review, and installs it when the user agrees.
 //! A failed bundle does not prevent the installation of the others. Bundles of a project are installed
-//! by its lock file.
+//! by its lock file. A yard that does not exist is created when the first bundle is ready to be
+//! installed, so that a command that fails before creates nothing.
 
 mod target;
 
@@ -29,6 +30,7 @@ use crate::remote::{Network, RegistryQuery};
 struct Installing<'a> {
     arguments: &'a Install,
     context: &'a Context,
+    /// In memory until the yard is created.
     yard: Yard,
     given: Given,
     /// Bundles that a registry must have.
@@ -64,7 +66,6 @@ pub(super) async fn run(arguments: Install, context: &Context) -> Outcome {
         }
         _ => arguments.bundles.clone(),
     };
-    // Before a yard is created: the project file that names a registry may not be trusted.
     let names = names(&bundles);
     let (registries, unavailable) = registries(&arguments, &names, context).await;
     let lock = match &project {
@@ -77,7 +78,7 @@ pub(super) async fn run(arguments: Install, context: &Context) -> Outcome {
         (_, Some(lock)) if arguments.locked => require_locked(lock, &bundles)?,
         _ => {}
     }
-    let yard = context.open_or_init().await?;
+    let yard = context.open_or_in_memory().await?;
     let releases = BTreeMap::new();
     let installing =
         Installing { arguments: &arguments, context, yard, given, names, registries, lock, releases, unused };
@@ -207,10 +208,20 @@ impl Installing<'_> {
         self.unused.retain(|capability| !staged.review().requests(capability));
         let name = staged.name().clone();
         let agreement = self.agreement(&staged)?;
+        self.create_yard(&staged, &agreement).await?;
         let installed = self.yard.install(staged, &agreement).await?;
         self.note_lock(&target, &name, release.as_ref());
         self.releases.extend(release.map(|release| (name, release)));
         Ok(installed)
+    }
+
+    /// Creates the yard, unless it exists, for a bundle that the user agreed to install.
+    async fn create_yard(&mut self, staged: &Staged, agreement: &Agreement) -> Result<(), Error> {
+        if self.yard.is_in_memory() {
+            staged.review().require(agreement)?;
+            self.yard = self.context.create_yard().await?;
+        }
+        Ok(())
     }
 
     /// Reports that an installed bundle of the project is not locked.

@@ -210,6 +210,14 @@ impl Review {
         self.requested.iter().any(|requested| requested.covers(capability))
     }
 
+    /// Checks that an agreement covers the review, as [`Yard::install`](crate::Yard::install) does.
+    ///
+    /// # Errors
+    /// Returns an error that lists what the agreement does not cover.
+    pub fn require(&self, agreement: &Agreement) -> Result<(), Error> {
+        self.agreed_grants(agreement).map(drop)
+    }
+
     /// Returns the capabilities to grant under an agreement.
     ///
     /// # Errors

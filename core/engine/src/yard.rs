@@ -132,6 +132,28 @@ impl Yard {
         Ok(Self::assemble(store, Keys::of(key), config))
     }
 
+    /// Creates an empty yard in memory, with a temporary key. Bundles that are staged in it can be
+    /// installed in the yard that is created at `url` later, so that nothing is created if staging
+    /// fails. Data that is saved in it ends with it.
+    ///
+    /// # Errors
+    /// Returns an error if the URL is not valid.
+    pub async fn in_memory(url: &str, config: YardConfig) -> Result<Self, Error> {
+        blockyard_host::count_sqlite_memory();
+        let id = random_id();
+        let key = Key::generate();
+        let record = KeyRecord { canary: key.canary(&id), id: key.id().to_string(), location: String::new() };
+        let record = YardRecord { key: record, next_key: None, id };
+        let store = Store::in_memory(url.parse()?, record, now()).await?;
+        Ok(Self::assemble(store, Keys::of(key), config))
+    }
+
+    /// Returns `true` if the yard is in memory only.
+    #[must_use]
+    pub fn is_in_memory(&self) -> bool {
+        self.store().is_in_memory()
+    }
+
     fn assemble(store: Store, keys: Keys, mut config: YardConfig) -> Self {
         if config.actor.is_empty() {
             "unknown".clone_into(&mut config.actor);

@@ -36,6 +36,7 @@ pub struct Store {
     location: YardLocation,
     yard: YardRecord,
     format: i64,
+    in_memory: bool,
 }
 
 /// Identity of a yard and its keys.
@@ -91,12 +92,33 @@ impl Store {
             Ok((record(&database, &location, format).await?, format))
         };
         match read.await {
-            Ok((yard, format)) => Ok(Self { database, location, yard, format }),
+            Ok((yard, format)) => Ok(Self { database, location, yard, format, in_memory: false }),
             Err(error) => {
                 database.close().await;
                 Err(error)
             }
         }
+    }
+
+    /// Creates an empty yard in memory. It ends with the returned value, and writes nothing to
+    /// `location`, which messages show.
+    ///
+    /// # Errors
+    /// Returns the database error.
+    pub async fn in_memory(location: YardLocation, yard: YardRecord, now: Millis) -> Result<Self, StoreError> {
+        let options = SqliteConnectOptions::new().filename(":memory:").create_if_missing(true).foreign_keys(true);
+        // Each connection to `:memory:` has a separate database, which ends with the connection.
+        let pool = SqlitePoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None);
+        let pool = pool.connect_with(options).await.map_err(|error| StoreError::classify(error, &location))?;
+        let database = initialized(pool, &location, &yard, now).await?;
+        let format = newest_format(&database);
+        Ok(Self { database, location, yard, format, in_memory: true })
+    }
+
+    /// Returns `true` if the yard is in memory only.
+    #[must_use]
+    pub fn is_in_memory(&self) -> bool {
+        self.in_memory
     }
 
     /// Migrates the yard to the newest format. Runs no query if it already has that format.
@@ -263,10 +285,22 @@ async fn create_file(path: &Path, location: &YardLocation, yard: &YardRecord, no
 }
 
 async fn fill(path: &Path, location: &YardLocation, yard: &YardRecord, now: Millis) -> Result<(), StoreError> {
-    let classify = |error| StoreError::classify(error, location);
     // Rollback journal instead of a write-ahead log: everything that is committed must be in this
     // one file before it is linked.
-    let pool = connect_sqlite(path, SqliteJournalMode::Delete).await.map_err(classify)?;
+    let pool = connect_sqlite(path, SqliteJournalMode::Delete).await;
+    let pool = pool.map_err(|error| StoreError::classify(error, location))?;
+    initialized(pool, location, yard, now).await?.close().await;
+    Ok(())
+}
+
+/// Creates the tables and the record of a yard in an empty database.
+async fn initialized(
+    pool: SqlitePool,
+    location: &YardLocation,
+    yard: &YardRecord,
+    now: Millis,
+) -> Result<Database, StoreError> {
+    let classify = |error| StoreError::classify(error, location);
     let mut connection = pool.acquire().await.map_err(classify)?;
     sqlx::query(AssertSqlSafe(format!("PRAGMA application_id = {APPLICATION_ID}")))
         .execute(&mut *connection)
@@ -279,8 +313,7 @@ async fn fill(path: &Path, location: &YardLocation, yard: &YardRecord, now: Mill
         .execute(INSERT_YARD, params![&yard.id, &key.id, &key.location, &key.canary, now])
         .await
         .map_err(classify)?;
-    database.close().await;
-    Ok(())
+    Ok(database)
 }
 
 async fn open_file(path: &Path, location: &YardLocation) -> Result<Database, StoreError> {
