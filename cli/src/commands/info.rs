@@ -1,7 +1,7 @@
 //! `blockyard info`: shows a bundle, installed or not, without running its code.
 
 use blockyard::model::{BundleName, visible};
-use blockyard::{BundleInfo, Error, Offer, TypeView, Wanted, bundle_info};
+use blockyard::{BundleInfo, Error, Offer, TypeView, Wanted};
 
 use crate::arguments::Info;
 use crate::context::Context;
@@ -13,11 +13,9 @@ pub(super) async fn run(arguments: &Info, context: &Context) -> Outcome {
     let name = BundleName::new(arguments.bundle.as_str()).map_err(Error::from)?;
     let wanted = Wanted::Bundles(std::slice::from_ref(&name));
     let registries = context.registries(RegistryQuery::permitted(&arguments.registries.registry, wanted)).await?;
-    let info = match context.open_existing().await? {
-        Some(yard) => yard.bundle_info(&name, &registries).await?,
-        // The manifest of a release is read only for a yard, which pins the signer.
-        None => bundle_info(&name, &registries, &[])?,
-    };
+    // Without a yard, the release is verified as for the first installation in a new one.
+    let yard = context.open_or_in_memory().await?;
+    let info = yard.bundle_info(&name, &registries).await?;
     context.terminal.document(&info, || text(&info))?;
     Ok(DONE)
 }
