@@ -94,6 +94,9 @@ fn actions(code: &Code) -> Vec<String> {
         Code::UnknownType { .. } => {
             one("list the types with `blockyard types`, or install a bundle with `blockyard install NAME`".to_owned())
         }
+        Code::BundleUninstalled { bundle, version } => one(format!(
+            "install it again with `blockyard install {bundle}@={version}`, or by the path of its file"
+        )),
         Code::NotGranted { bundle, capabilities } => {
             let named: Vec<String> = capabilities.iter().map(|capability| format!("'{capability}'")).collect();
             one(format!("grant it with `blockyard grant {bundle} {}`", named.join(" ")))

@@ -26,12 +26,13 @@ pub(super) async fn run(arguments: &Type, context: &Context) -> Outcome {
 
 fn describe(view: &TypeView, schema: &Schema) -> String {
     let mut text = format!(
-        "{} ({}), version {}, of bundle {} {}\n{}\n",
+        "{} ({}), version {}, of bundle {} {}{}\n{}\n",
         view.slug,
         visible::line(&view.title),
         view.version,
         view.bundle,
         view.bundle_version,
+        if view.uninstalled { ", which is uninstalled" } else { "" },
         visible::paragraph(&view.description)
     );
     if !view.interfaces.is_empty() {
@@ -64,6 +65,9 @@ fn describe(view: &TypeView, schema: &Schema) -> String {
             let (name, description) = (visible::line(name), argument["description"].as_str().unwrap_or_default());
             text.push_str(&format!("      --{name}  {}\n", visible::paragraph(description)));
         }
+    }
+    if view.uninstalled {
+        return text;
     }
     let flags: Vec<String> = fields
         .iter()

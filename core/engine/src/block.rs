@@ -188,7 +188,11 @@ impl Yard {
     /// Restricts the filter to block types that implement the interface.
     async fn narrow(&self, filter: &mut BlockFilter, interface_name: Option<&str>) -> Result<(), Error> {
         let Some(name) = interface_name else { return Ok(()) };
-        let implementing: Vec<String> = self.types(Some(name)).await?.into_iter().map(|view| view.slug).collect();
+        // Reports an unknown interface.
+        self.types(Some(name)).await?;
+        let mut implementing = self.stored_types().await?;
+        implementing.retain(|view| view.interfaces.iter().any(|own| own == name));
+        let implementing: Vec<String> = implementing.into_iter().map(|view| view.slug).collect();
         filter.types = Some(match filter.types.take() {
             Some(types) => types.into_iter().filter(|slug| implementing.contains(slug)).collect(),
             None => implementing,

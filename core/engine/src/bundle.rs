@@ -86,6 +86,19 @@ impl Yard {
         Ok(found.into_iter().map(|(digest, _, _)| digest).collect())
     }
 
+    /// Returns all versions that the yard has, with their manifests as JSON: uninstalled ones first,
+    /// both groups ordered by version.
+    pub(crate) async fn stored_versions(&self) -> Result<Vec<(BundleRecord, Value)>, Error> {
+        let mut records = self.store().uninstalled_bundles().await?;
+        records.extend(self.store().bundles().await?);
+        records.sort_by_key(|record| (record.uninstalled_at.is_none(), version(record)));
+        let with_manifest = |record: BundleRecord| {
+            let manifest = manifest(&record);
+            (record, manifest)
+        };
+        Ok(records.into_iter().map(with_manifest).collect())
+    }
+
     /// Returns the newest version of each installed bundle: digest, name and manifest as JSON.
     pub(crate) async fn newest_bundles(&self) -> Result<Vec<(Digest, String, Value)>, Error> {
         let mut newest: Vec<BundleRecord> = Vec::new();

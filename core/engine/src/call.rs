@@ -13,6 +13,7 @@ use blockyard_model::suggestion::did_you_mean;
 use blockyard_model::{
     Address, Effect, Operation, PinnedAddress, Pointer, Schema, SecretSource, SecretValue, Violation,
 };
+use blockyard_store::BundleRecord;
 use futures_util::{StreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -206,10 +207,9 @@ impl Block {
             return error;
         }
         match self.yard.store().bundle(&self.bundle.digest()).await {
-            Ok(Some(record)) if record.uninstalled_at.is_some() => error.hint(format!(
-                "version {} of bundle `{}` is uninstalled, which ended its grants; install it again",
-                record.version, record.name
-            )),
+            Ok(Some(BundleRecord { name, version, uninstalled_at: Some(_), .. })) => error
+                .hint(format!("version {version} of bundle `{name}` is uninstalled, which ended its grants"))
+                .code(Code::BundleUninstalled { bundle: name, version }),
             _ => error,
         }
     }

@@ -34,6 +34,9 @@ pub struct TypeView {
     pub schema: Value,
     /// Secret top-level fields of the configuration.
     pub secrets: Vec<String>,
+    /// `true` if the version of the bundle is uninstalled. Omitted otherwise.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub uninstalled: bool,
 }
 
 impl Yard {
@@ -63,16 +66,36 @@ impl Yard {
         Ok(views)
     }
 
-    /// Returns the block type with the given slug.
+    /// Lists all block types that blocks of the yard can have: those of [`types`](Self::types), and
+    /// those that only older or uninstalled versions define, each as in the newest of these.
+    pub(crate) async fn stored_types(&self) -> Result<Vec<TypeView>, Error> {
+        let mut views = self.types(None).await?;
+        for (record, manifest) in self.stored_versions().await?.into_iter().rev() {
+            for described in manifest["types"].as_array().into_iter().flatten() {
+                if views.iter().all(|view| described["slug"] != view.slug.as_str()) {
+                    let view = TypeView::of(&record.name, &manifest, described);
+                    views.push(TypeView { uninstalled: record.uninstalled_at.is_some(), ..view });
+                }
+            }
+        }
+        Ok(views)
+    }
+
+    /// Returns the block type with the given slug. Its version is uninstalled if the yard has the
+    /// type for stored blocks only.
     ///
     /// # Errors
-    /// Returns an error if no installed bundle defines it.
+    /// Returns an error if no bundle in the yard defines it.
     pub async fn block_type(&self, slug: &TypeSlug) -> Result<TypeView, Error> {
+        let is_named = |view: &TypeView| view.slug == slug.as_str();
         let types = self.types(None).await?;
-        match types.iter().find(|view| view.slug == slug.as_str()) {
-            Some(view) => Ok(view.clone()),
-            None => Err(unknown_type(slug, types.iter().map(|view| view.slug.as_str()))),
+        let any_installed = !types.is_empty();
+        if let Some(view) = types.into_iter().find(is_named) {
+            return Ok(view);
         }
+        let stored = self.stored_types().await?;
+        let error = unknown_type(slug, stored.iter().map(|view| view.slug.as_str()), any_installed);
+        stored.into_iter().find(is_named).ok_or(error)
     }
 
     /// Returns the schema for new blocks of a type: the schema in the newest version of its bundle.
@@ -80,14 +103,12 @@ impl Yard {
     /// # Errors
     /// Returns an error if no installed bundle defines the type.
     pub async fn schema_of_type(&self, slug: &TypeSlug) -> Result<TypeSchema, Error> {
-        let mut known = Vec::new();
         for manifest in self.newest_manifests().await? {
-            known.extend(manifest.types.iter().map(|block_type| block_type.slug.to_string()));
             if let Some(schema) = TypeSchema::of(manifest, slug) {
                 return Ok(schema);
             }
         }
-        Err(unknown_type(slug, known.iter().map(String::as_str)))
+        Err(unavailable(&self.block_type(slug).await?))
     }
 
     /// Returns the schema of an existing block: the schema in the bundle version of its newest
@@ -114,15 +135,13 @@ impl Yard {
 
     /// Returns the newest version of the installed bundle that defines a type.
     pub(crate) async fn bundle_of_type(&self, slug: &TypeSlug) -> Result<Bundle, Error> {
-        let mut known = Vec::new();
         for digest in self.newest_digests().await? {
             let manifest = self.manifest(&digest).await?;
             if manifest.block_type(slug).is_some() {
                 return self.bundle(&digest).await;
             }
-            known.extend(manifest.types.iter().map(|block_type| block_type.slug.to_string()));
         }
-        Err(unknown_type(slug, known.iter().map(String::as_str)))
+        Err(unavailable(&self.block_type(slug).await?))
     }
 }
 
@@ -163,14 +182,29 @@ impl TypeView {
             operations: described["operations"].clone(),
             schema: described["schema"].clone(),
             secrets: secret_fields(&described["schema"]).iter().map(Pointer::dotted).collect(),
+            uninstalled: false,
         }
     }
 }
 
-fn unknown_type<'a>(slug: &TypeSlug, known: impl IntoIterator<Item = &'a str>) -> Error {
-    let known: Vec<&str> = known.into_iter().collect();
-    let hint = did_you_mean(slug.as_str(), known.iter().copied());
+/// Returns the error for a new block of a type that no newest installed version defines.
+fn unavailable(view: &TypeView) -> Error {
+    let TypeView { slug, bundle, bundle_version: version, .. } = view;
+    if view.uninstalled {
+        let message =
+            format!("block type `{slug}` is defined by version {version} of bundle `{bundle}`, which is uninstalled");
+        let code = Code::BundleUninstalled { bundle: bundle.clone(), version: version.clone() };
+        return Error::new(ErrorKind::NotFound, message).code(code);
+    }
+    let message = format!("the newest installed version of bundle `{bundle}` has no block type `{slug}`");
+    Error::new(ErrorKind::NotFound, message)
+        .because(format!("only the blocks that exist use version {version}, which defines it"))
+        .code(Code::UnknownType { slug: slug.clone(), any_installed: true })
+}
+
+fn unknown_type<'a>(slug: &TypeSlug, known: impl IntoIterator<Item = &'a str>, any_installed: bool) -> Error {
+    let hint = did_you_mean(slug.as_str(), known);
     Error::new(ErrorKind::NotFound, format!("no installed bundle has a block type `{slug}`"))
         .maybe_hint(hint)
-        .code(Code::UnknownType { slug: slug.to_string(), any_installed: !known.is_empty() })
+        .code(Code::UnknownType { slug: slug.to_string(), any_installed })
 }

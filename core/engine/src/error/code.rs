@@ -82,6 +82,14 @@ pub enum Code {
         /// `false` if no bundle is installed in the yard.
         any_installed: bool,
     },
+    /// The version of the bundle is uninstalled: its types are not available for new blocks, and its
+    /// grants have ended.
+    BundleUninstalled {
+        /// Name of the bundle.
+        bundle: String,
+        /// Version of the bundle.
+        version: String,
+    },
     /// A bundle uses capabilities that are not granted.
     NotGranted {
         /// Name of the bundle.
@@ -300,6 +308,9 @@ impl Code {
             Self::UnknownType { slug, any_installed } => {
                 ("unknown-type", json!({ "type": slug, "any_installed": any_installed }))
             }
+            Self::BundleUninstalled { bundle, version } => {
+                ("bundle-uninstalled", json!({ "bundle": bundle, "version": version }))
+            }
             Self::NotGranted { bundle, capabilities } => {
                 ("not-granted", json!({ "bundle": bundle, "capabilities": capabilities }))
             }
@@ -401,6 +412,7 @@ mod tests {
         BundleInUse,
         SecretDestroyed,
         UnknownType,
+        BundleUninstalled,
         NotGranted,
         NetworkNotGranted,
         ConsentNeeded,

@@ -31,6 +31,7 @@ on_both!(
     bundle_in_use,
     secret_destroyed,
     unknown_type,
+    bundle_uninstalled,
     not_granted,
     consent_needed,
     upgrade_blocked,
@@ -141,6 +142,13 @@ async fn secret_destroyed(yard: &TestYard) {
 async fn unknown_type(yard: &TestYard) {
     let created = yard.try_create("zoo-keper/ada", json!({})).await;
     is(created, "not-found", "unknown-type", json!({"type": "zoo-keper", "any_installed": true}));
+}
+
+async fn bundle_uninstalled(yard: &TestYard) {
+    let plan = yard.yard.plan_uninstall(&BundleName::new("zoo").unwrap(), None).await.unwrap();
+    yard.yard.uninstall(plan).await.unwrap();
+    let created = yard.try_create("zoo-keeper/ada", json!({"name": "Ada"})).await;
+    is(created, "not-found", "bundle-uninstalled", json!({"bundle": "zoo", "version": "1.0.0"}));
 }
 
 async fn not_granted(yard: &TestYard) {

@@ -11,6 +11,7 @@ use crate::fixture::{TestYard, at, component, rejected, source, zoo};
 on_both!(
     a_version_in_use_is_not_uninstalled,
     an_uninstalled_version_opens_old_revisions,
+    types_of_an_uninstalled_bundle_are_found,
     a_restored_block_without_grants_explains_itself,
     new_blocks_use_the_remaining_versions,
     grants_end_with_the_last_version_that_requests_them,
@@ -87,7 +88,42 @@ async fn an_uninstalled_version_opens_old_revisions(yard: &TestYard) {
     again.close().await;
     assert_eq!(yard.set("zoo-keeper/ada", json!({"name": "Eve"})).await, Some(2));
     let created = yard.try_create("zoo-keeper/bob", json!({"name": "Bob"})).await;
-    assert_eq!(created.unwrap_err().as_code().unwrap().as_str(), "unknown-type");
+    assert_eq!(created.unwrap_err().as_code().unwrap().as_str(), "bundle-uninstalled");
+}
+
+/// Commands that read find the type, others name the bundle.
+async fn types_of_an_uninstalled_bundle_are_found(yard: &TestYard) {
+    let slug = |text: &str| text.parse::<blockyard::TypeSlug>().unwrap();
+    yard.create("zoo-keeper/ada", json!({"name": "Ada"})).await;
+    yard.yard.delete(&at("zoo-keeper/ada")).await.unwrap();
+    uninstall(yard, None).await.unwrap();
+    yard.yard.restore(&at("zoo-keeper/ada")).await.unwrap();
+    let view = yard.yard.block_type(&slug("zoo-keeper")).await.unwrap();
+    assert_eq!((view.bundle.as_str(), view.bundle_version.as_str(), view.uninstalled), ("zoo", "1.0.0", true));
+    expect![[r#"
+        not-found: no installed bundle has a block type `zoo-keper`
+          hint: did you mean `zoo-keeper`?
+          code: unknown-type any_installed=false type="zoo-keper"
+    "#]]
+    .assert_eq(&rejected(yard.yard.block_type(&slug("zoo-keper")).await));
+    let expected = expect![[r#"
+        not-found: block type `zoo-keeper` is defined by version 1.0.0 of bundle `zoo`, which is uninstalled
+          code: bundle-uninstalled bundle="zoo" version="1.0.0"
+    "#]];
+    expected.assert_eq(&rejected(yard.try_create("zoo-keeper/bob", json!({"name": "Bob"})).await));
+    expected.assert_eq(&rejected(yard.yard.schema_of_type(&slug("zoo-keeper")).await));
+    // The newest installed version no longer defines the type, and the block stays on the old one.
+    let mut manifest = zoo();
+    manifest["version"] = json!("2.0.0");
+    let types = manifest["types"].as_array_mut().unwrap();
+    types.retain(|described| described["slug"] == "zoo-keeper");
+    install(yard, "1.0.0", &["reveal"]).await;
+    let staged = yard.yard.stage(component(&manifest, ""), source()).await.unwrap();
+    yard.yard.install(staged, &Agreement::Everything).await.unwrap();
+    let view = yard.yard.block_type(&slug("zoo-cage")).await.unwrap();
+    assert_eq!((view.bundle_version.as_str(), view.uninstalled), ("1.0.0", false));
+    let refused = yard.try_create("zoo-cage/c", json!({"animal": "newt"})).await.unwrap_err();
+    assert_eq!(refused.to_string(), "the newest installed version of bundle `zoo` has no block type `zoo-cage`");
 }
 
 async fn a_restored_block_without_grants_explains_itself(yard: &TestYard) {
@@ -103,8 +139,8 @@ async fn a_restored_block_without_grants_explains_itself(yard: &TestYard) {
     yard.yard.restore(&at("zoo-keeper/ada")).await.unwrap();
     let called = yard.yard.block("zoo-keeper/ada").await.unwrap().call("show-badge", json!({})).await;
     let error = called.err().unwrap();
-    assert_eq!(error.as_code().unwrap().as_str(), "not-granted");
-    let hint = "version 1.1.0 of bundle `zoo` is uninstalled, which ended its grants; install it again";
+    assert_eq!(error.as_code().unwrap().as_str(), "bundle-uninstalled");
+    let hint = "version 1.1.0 of bundle `zoo` is uninstalled, which ended its grants";
     assert_eq!(error.hints(), [hint]);
 }
 
