@@ -223,6 +223,8 @@ fn registries_are_readable_without_a_yard() {
     let info = yard.json(&["info", "sec", "--registry", &registry]);
     assert_eq!(info["capabilities"][0]["capability"], "log");
     assert_eq!(info["types"], json!(["sec"]));
+    assert_eq!((&info["installed"], &info["problem"]), (&json!([]), &Value::Null));
+    assert_eq!(info["definitions"][0]["schema"]["properties"]["url"]["type"], "string", "the release is read");
     assert_eq!(yard.json(&["registries", "--registry", &registry])["registries"][0]["registry"]["bundles"], 1);
     let missing = yard.fails(3, &["outdated", "--registry", &registry]);
     assert!(missing.contains("no yard found"), "{missing}");

@@ -13,10 +13,15 @@ use crate::tabular::plain_table;
 pub(super) async fn run(arguments: &Search, context: &Context) -> Outcome {
     let mut registries =
         context.registries(RegistryQuery::permitted(&arguments.registries.registry, Wanted::All)).await?;
+    let is_configured = !registries.is_empty();
     registries.retain(|registry| registry.unavailable.is_none());
     let installed = context.installed().await?;
     let found = catalog(&registries, &installed, arguments.word.as_deref());
     context.terminal.document(&json!({ "bundles": found }), || {
+        if !is_configured {
+            return "no registry is configured; name one with `--registry PATH`, or in `[registries]` of your configuration"
+                .to_owned();
+        }
         if found.is_empty() {
             return "no matching bundles; `blockyard registries` lists the registries that were searched".to_owned();
         }
