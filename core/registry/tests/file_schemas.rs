@@ -24,7 +24,7 @@ enum File {
 
 /// The TOML listings of the book, by page and in the order of the page.
 const LISTINGS: [(&str, &[File]); 6] = [
-    ("bundles.md", &[File::Configuration, File::Configuration]),
+    ("bundles.md", &[File::Configuration, File::Configuration, File::Configuration]),
     ("code.md", &[File::Other]),
     ("projects.md", &[File::Project, File::Lock, File::Project]),
     ("secrets.md", &[File::Configuration]),
@@ -223,6 +223,11 @@ fn invalid_files_are_rejected_by_schema_and_parser() {
         (File::Configuration, "yards.Prod.url = \"sqlite:/x\"".to_owned()),
         (File::Configuration, "sources.allow = [\"file:secrets/*\"]".to_owned()),
         (File::Configuration, "registries.a = {}".to_owned()),
+        (
+            File::Configuration,
+            "registries.a = { url = \"oci://a.example/b\", token-service = \"a.example\" }".to_owned(),
+        ),
+        (File::Project, "registries.a = { url = \"oci://a/b\", token-service = \"https://a\" }".to_owned()),
     ] {
         let document = Value::Table(text.parse().expect("TOML"));
         assert!(file.parse(&text).is_err(), "{text}");
