@@ -58,7 +58,7 @@ pub struct Created {
 }
 
 /// Creates the crate of a new bundle: one block type with one secret and one operation, a test and a
-/// README. The crate is a workspace of its own.
+/// README. The crate is a separate workspace.
 ///
 /// # Errors
 /// Returns an error if the last part of the path is not a valid name, if the folder contains files, or

@@ -265,7 +265,7 @@ impl Upgrading<'_> {
 }
 
 /// Returns the exit code of the plans: that of the first upgrade that would fail because a block
-/// cannot be converted, or else the one for changes. A missing grant is no failure of a plan.
+/// cannot be converted, or else the one for changes. A missing grant is not a failure.
 fn exit_code(steps: &[Step]) -> ExitCode {
     let plans = || steps.iter().filter_map(|step| if let Step::Planned(plan) = step { Some(plan) } else { None });
     match plans().find_map(|plan| plan.require_success().err()) {
