@@ -1,21 +1,22 @@
 //! Output formats for rows. Rows arrive as an Arrow IPC stream and are converted batch by batch, so
 //! memory use does not grow with the result.
 
+mod cell;
 mod csv;
-mod value;
+mod json;
 
 use std::io::Write;
 use std::path::Path;
-use std::sync::Arc;
 
 use arrow_array::RecordBatch;
-use arrow_cast::display::{ArrayFormatter, FormatOptions};
 use arrow_ipc::reader::StreamReader;
 use arrow_schema::ArrowError;
 use blockyard::model::visible;
 use blockyard::{ByteStream, Error, ErrorKind};
 use clap::ValueEnum;
 use parquet::arrow::ArrowWriter;
+
+use cell::Cells;
 
 use crate::output::{BlockingReader, Destination};
 use crate::progress::Progress;
@@ -97,7 +98,7 @@ fn write_rows(
     let batches = StreamReader::try_new(reader, None).map_err(broken)?;
     let schema = batches.schema();
     if !matches!(format, Format::Table | Format::Csv)
-        && let Some(twice) = value::duplicate_name(schema.fields())
+        && let Some(twice) = json::duplicate_name(schema.fields())
     {
         return Err(Error::new(ErrorKind::Invalid, format!("two columns are named `{twice}`"))
             .hint("give each a different name with `as`")
@@ -111,26 +112,13 @@ fn write_rows(
     let mut cut = false;
     match format {
         Format::Table => cut = table(&schema, counted, out)?,
-        Format::Json => {
-            let mut writer = arrow_json::WriterBuilder::new()
-                .with_explicit_nulls(true)
-                .with_encoder_factory(Arc::new(value::JsonValues))
-                .build::<_, arrow_json::writer::JsonArray>(&mut *out);
+        Format::Json | Format::Ndjson => {
+            let layout = if format == Format::Json { json::Layout::Array } else { json::Layout::Lines };
+            let mut writer = json::Writer::new(&mut *out, layout);
             for batch in counted {
                 writer.write(&batch.map_err(broken)?).map_err(broken)?;
             }
-            writer.finish().map_err(broken)?;
-            writeln!(out)?;
-        }
-        Format::Ndjson => {
-            let mut writer = arrow_json::WriterBuilder::new()
-                .with_explicit_nulls(true)
-                .with_encoder_factory(Arc::new(value::JsonValues))
-                .build::<_, arrow_json::writer::LineDelimited>(&mut *out);
-            for batch in counted {
-                writer.write(&batch.map_err(broken)?).map_err(broken)?;
-            }
-            writer.finish().map_err(broken)?;
+            writer.finish()?;
         }
         Format::Csv => {
             if let Some(nested) = schema.fields().iter().find(|field| field.data_type().is_nested()) {
@@ -143,8 +131,7 @@ fn write_rows(
             // An empty result has a header, too.
             csv::write_header(&schema, out)?;
             for batch in counted {
-                let batch = batch.and_then(value::with_texts).map_err(broken)?;
-                csv::write_rows(&batch, out).map_err(broken)?;
+                csv::write_rows(&batch.map_err(broken)?, out).map_err(broken)?;
             }
         }
         Format::Arrow => {
@@ -178,23 +165,23 @@ fn table(
     out: &mut Destination,
 ) -> Result<bool, Failure> {
     let mut table = self::plain_table(schema.fields().iter().map(|field| field.name().clone()));
-    let options = FormatOptions::default().with_null("");
     let (mut shown, mut cut) = (0, false);
     for batch in batches {
-        let batch = batch.and_then(value::with_texts).map_err(broken)?;
-        let columns = batch
-            .columns()
-            .iter()
-            .map(|column| ArrayFormatter::try_new(column, &options))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(broken)?;
+        let batch = batch.map_err(broken)?;
+        let columns = batch.columns().iter();
+        let columns =
+            columns.map(|column| Cells::text(column.as_ref())).collect::<Result<Vec<_>, _>>().map_err(broken)?;
         for row in 0..batch.num_rows() {
             if shown == TABLE_ROWS {
                 cut = true;
                 break;
             }
             shown += 1;
-            table.add_row(columns.iter().map(|column| column.value(row).to_string()));
+            table.add_row(columns.iter().map(|column| {
+                let mut cell = String::new();
+                column.write(row, &mut cell);
+                cell
+            }));
         }
     }
     let numbers =
@@ -242,6 +229,9 @@ pub(crate) fn plain_table(header: impl IntoIterator<Item = String>) -> PlainTabl
 fn broken(error: ArrowError) -> Failure {
     match error {
         ArrowError::IoError(_, error) => error.into(),
+        ArrowError::NotYetImplemented(message) => Error::new(ErrorKind::Invalid, message)
+            .hint("use `--format arrow` or `--format parquet`, or convert the column to text in the statement")
+            .into(),
         other => Error::new(ErrorKind::Bundle, "the rows cannot be decoded").because(other).into(),
     }
 }

@@ -3,9 +3,10 @@
 
 use std::io::Write;
 
-use arrow_array::{Array as _, RecordBatch};
-use arrow_cast::display::{ArrayFormatter, FormatOptions};
+use arrow_array::RecordBatch;
 use arrow_schema::{ArrowError, Schema};
+
+use super::cell::Cells;
 
 /// Size in bytes of the text that is written at once.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -22,20 +23,14 @@ pub(super) fn write_header(schema: &Schema, out: &mut impl Write) -> std::io::Re
 
 /// Writes the rows of a batch.
 pub(super) fn write_rows(batch: &RecordBatch, out: &mut impl Write) -> Result<(), ArrowError> {
-    let options = FormatOptions::default();
     let columns = batch.columns().iter();
-    let columns = columns
-        .map(|column| Ok((ArrayFormatter::try_new(column.as_ref(), &options)?, column.logical_nulls())))
-        .collect::<Result<Vec<_>, ArrowError>>()?;
+    let columns = columns.map(|column| Cells::text(column.as_ref())).collect::<Result<Vec<_>, _>>()?;
     let (mut text, mut value) = (String::new(), String::new());
     for row in 0..batch.num_rows() {
-        for (index, (column, nulls)) in columns.iter().enumerate() {
-            let is_null = nulls.as_ref().is_some_and(|nulls| nulls.is_null(row));
+        for (index, column) in columns.iter().enumerate() {
             value.clear();
-            if !is_null {
-                column.value(row).write(&mut value)?;
-            }
-            push(&mut text, index, (!is_null).then_some(value.as_str()));
+            let is_present = column.write(row, &mut value);
+            push(&mut text, index, is_present.then_some(value.as_str()));
         }
         text.push('\n');
         if text.len() >= CHUNK_BYTES {
@@ -69,7 +64,9 @@ fn push(line: &mut String, index: usize, field: Option<&str>) {
 mod tests {
     use std::sync::Arc;
 
-    use arrow_array::{ArrayRef, Int64Array, StringArray};
+    use arrow_array::{
+        ArrayRef, BinaryArray, Date32Array, Float64Array, Int64Array, StringArray, TimestampMicrosecondArray,
+    };
 
     use super::*;
 
@@ -87,6 +84,18 @@ mod tests {
         let numbers = Arc::new(Int64Array::from(vec![Some(1), None, Some(-3)])) as ArrayRef;
         assert_eq!(csv(vec![("a", texts()), ("b", numbers)]), "a,b\n,1\n\"\",\na,-3\n");
         assert_eq!(csv(vec![("a", texts())]), "a\n\n\"\"\na\n");
+    }
+
+    #[test]
+    fn values_have_the_form_of_operations() {
+        let zoned = TimestampMicrosecondArray::from(vec![Some(500_000), None]).with_timezone("UTC");
+        let text = csv(vec![
+            ("double", Arc::new(Float64Array::from(vec![Some(f64::NEG_INFINITY), None]))),
+            ("bytes", Arc::new(BinaryArray::from_opt_vec(vec![Some(b"\xde\xad"), None]))),
+            ("day", Arc::new(Date32Array::from(vec![Some(-735_160), None]))),
+            ("at", Arc::new(zoned)),
+        ]);
+        assert_eq!(text, "double,bytes,day,at\n-Infinity,3q0=,-0043-03-15,1970-01-01T00:00:00.500000Z\n,,,\n");
     }
 
     #[test]
