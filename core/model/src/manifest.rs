@@ -14,7 +14,7 @@ use crate::graph::Budget;
 use crate::name::{BundleName, TypeSlug};
 use crate::operation::{Operation, shortfalls};
 use crate::origin::SafeRequest;
-use crate::schema::{self, Schema};
+use crate::schema::{self, Schema, SchemaError};
 use crate::sql;
 
 /// Version of the manifest format.
@@ -128,12 +128,28 @@ struct OperationFormat {
     safe: Vec<String>,
 }
 
+/// Creates a schema of a manifest.
+type Compile = fn(Value, &mut Budget) -> Result<Schema, SchemaError>;
+
 impl Manifest {
     /// Parses and validates a manifest, which is guest-controlled.
     ///
     /// # Errors
     /// Returns [`ManifestError`] with all problems.
     pub fn parse(text: &str) -> Result<Self, ManifestError> {
+        Self::parse_with(text, Schema::compile_within)
+    }
+
+    /// Parses the manifest of an installed bundle, which [`parse`](Self::parse) has validated. Its
+    /// schemas are compiled on first use.
+    ///
+    /// # Errors
+    /// Returns [`ManifestError`] with all problems, except those of schemas that do not compile.
+    pub fn parse_installed(text: &str) -> Result<Self, ManifestError> {
+        Self::parse_with(text, Schema::compile_on_use)
+    }
+
+    fn parse_with(text: &str, compile: Compile) -> Result<Self, ManifestError> {
         let format: ManifestFormat =
             serde_json::from_str(text).map_err(|error| ManifestError { problems: vec![error.to_string()] })?;
         let mut problems = Vec::new();
@@ -163,7 +179,7 @@ impl Manifest {
         for described in format.types {
             let slug = described.slug.clone();
             let mut own = Vec::new();
-            if let Some(block_type) = BlockType::check(described, &mut budget, &mut own) {
+            if let Some(block_type) = BlockType::check(described, compile, &mut budget, &mut own) {
                 if types.iter().any(|other| other.slug == block_type.slug) {
                     own.push("is defined twice".to_owned());
                 }
@@ -200,7 +216,7 @@ impl Manifest {
 }
 
 impl BlockType {
-    fn check(format: TypeFormat, budget: &mut Budget, problems: &mut Vec<String>) -> Option<Self> {
+    fn check(format: TypeFormat, compile: Compile, budget: &mut Budget, problems: &mut Vec<String>) -> Option<Self> {
         let checksum = checksum(&format);
         let slug = keep(TypeSlug::new(format.slug), problems);
         if format.version == 0 {
@@ -213,7 +229,7 @@ impl BlockType {
                 "the schema must be of `\"type\": \"object\"` with `\"additionalProperties\": false`, so that unknown fields are refused".to_owned(),
             );
         }
-        let schema = keep(Schema::compile_within(format.schema, budget), problems);
+        let schema = keep(compile(format.schema, budget), problems);
         problems.extend(schema.iter().flat_map(Schema::hidden_keywords));
         problems.extend(schema.iter().flat_map(sql::problems));
         let mut operations: Vec<Operation> = Vec::new();
@@ -225,14 +241,11 @@ impl BlockType {
                 problems.push(format!("operation `{}` is defined twice", described.name));
             }
             let name = described.name;
-            let mut compile = |part: &str, document: Value| {
-                keep(
-                    Schema::compile_within(document, budget).map_err(|e| format!("operation `{name}`, {part}: {e}")),
-                    problems,
-                )
+            let mut schema_of = |part: &str, document: Value| {
+                keep(compile(document, budget).map_err(|e| format!("operation `{name}`, {part}: {e}")), problems)
             };
-            let arguments = compile("arguments", described.arguments);
-            let result = compile("result", described.result);
+            let arguments = schema_of("arguments", described.arguments);
+            let result = schema_of("result", described.result);
             if described.effect != Effect::Read && !described.safe.is_empty() {
                 problems.push(format!("operation `{name}` declares safe requests, but its effect is not `read`"));
             }

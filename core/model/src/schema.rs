@@ -9,6 +9,8 @@ mod stack;
 mod text;
 mod validation;
 
+use std::sync::OnceLock;
+
 use serde_json::{Map, Value};
 
 use self::bounds::with_bounds;
@@ -26,10 +28,11 @@ use crate::reference::{PermittedTarget, block_marker};
 use crate::secret_use::SecretKeyword;
 use crate::violation::Violation;
 
-/// A compiled schema. It validates documents and finds their secrets.
+/// A schema. It validates documents and finds their secrets.
 pub struct Schema {
     document: Value,
-    validator: jsonschema::Validator,
+    /// Compiled by [`Schema::compile`], or on first use.
+    validator: OnceLock<Result<jsonschema::Validator, SchemaError>>,
     graph: Graph,
 }
 
@@ -52,7 +55,19 @@ impl Schema {
     /// Compiles like [`compile`](Self::compile), for a schema that shares its limits with the other
     /// schemas of a bundle.
     pub(crate) fn compile_within(document: Value, budget: &mut Budget) -> Result<Self, SchemaError> {
+        let schema = Self::compile_on_use(document, budget)?;
+        schema.validator().map_err(Clone::clone)?;
+        Ok(schema)
+    }
+
+    /// Creates a schema that was compiled before, when its bundle was installed. It is compiled
+    /// when it first validates a document, because a process uses few of the schemas of a bundle.
+    pub(crate) fn compile_on_use(document: Value, budget: &mut Budget) -> Result<Self, SchemaError> {
         let graph = Graph::of(&document, budget).map_err(SchemaError)?;
+        Ok(Self { document, validator: OnceLock::new(), graph })
+    }
+
+    fn validator(&self) -> Result<&jsonschema::Validator, &SchemaError> {
         let build = || {
             jsonschema::options()
                 .with_draft(jsonschema::Draft::Draft202012)
@@ -65,11 +80,11 @@ impl Schema {
                 .should_validate_formats(true)
                 // The built-in format would compile an expression that the document contains.
                 .with_format("regex", |_: &str| true)
-                .build(&with_bounds(&document, false))
+                .build(&with_bounds(&self.document, false))
                 .map_err(|error| SchemaError(error.to_string()))
         };
-        let validator = with_stack(graph.levels, build).unwrap_or_else(|| Err(SchemaError(NO_STACK.to_owned())))?;
-        Ok(Self { document, validator, graph })
+        let compile = || with_stack(self.graph.levels, build).unwrap_or_else(|| Err(SchemaError(NO_STACK.to_owned())));
+        self.validator.get_or_init(compile).as_ref()
     }
 
     /// Returns the schema document.
@@ -125,14 +140,18 @@ impl Schema {
 
     fn found(&self, instance: &Value, steps: &Steps, validation: &ErrorConverter<'_>, closed: bool) -> Vec<Violation> {
         let mut violations = Vec::new();
+        let validator = match self.validator() {
+            Ok(validator) => validator,
+            Err(error) => return vec![Violation::new(Pointer::default(), format!("cannot be validated: {error}"))],
+        };
         if steps.listing <= limits::LISTED_STEPS {
-            for error in self.validator.iter_errors(instance) {
+            for error in validator.iter_errors(instance) {
                 validation.describe(&error, &mut violations);
                 if violations.len() >= limits::DOCUMENT_VIOLATIONS {
                     break;
                 }
             }
-        } else if !self.validator.is_valid(instance) {
+        } else if !validator.is_valid(instance) {
             violations.push(Violation::new(
                 Pointer::default(),
                 "is not valid for its schema; it is too large to list the errors",
