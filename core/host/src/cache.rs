@@ -1,15 +1,18 @@
 //! The on-disk cache of compiled code, in a folder that only this user can access.
 //!
 //! Compiled code is not sandboxed, and the engine loads it without validation. Each file therefore
-//! carries a message authentication code (HMAC-SHA256) over its content, the engine and the digest
+//! ends with a message authentication code (HMAC-SHA256) over its content, the engine and the digest
 //! of the bundle; the key is stored in the same folder. A file that does not match, for example
 //! because of a flipped bit or because it was copied from another machine or to another path, is
 //! deleted and the component is recompiled.
+//!
+//! The engine maps the file instead of copying it: a process loads only the pages that it runs, and
+//! shares them with other processes.
 
 use std::collections::hash_map::DefaultHasher;
 use std::fs;
 use std::hash::{Hash as _, Hasher as _};
-use std::io::{self, Write as _};
+use std::io::{self, Read, Seek, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -25,6 +28,8 @@ use zeroize::Zeroizing;
 const KEY_FILE: &str = "key";
 const KEY_BYTES: usize = 32;
 const TAG_BYTES: usize = 32;
+/// Size of the chunks in which an entry is read.
+const READ_BYTES: usize = 64 << 10;
 /// Minimum age of an entry's modification time before a use updates it. Eviction removes the
 /// entries with the oldest modification time.
 const TOUCH_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
@@ -56,15 +61,16 @@ impl CompiledCode {
     }
 
     /// Returns the cached code of a component, or `None` if it is missing or fails authentication.
-    #[allow(unsafe_code, reason = "`deserialize` trusts its input, which the tag authenticates")]
+    #[allow(unsafe_code, reason = "`deserialize_file` trusts its input, which the tag authenticates")]
     pub(crate) fn get(&self, engine: &Engine, digest: &Digest) -> Option<Component> {
         let path = self.path(engine, digest);
-        let entry = fs::read(&path).ok()?;
-        let code = self.checked(engine, digest, &entry);
-        // SAFETY: the bytes are the output of `serialize` in this or an earlier process of this
-        // user: the tag was computed over exactly these bytes, with a key that only this user can
-        // read. They are a private copy in memory, so they cannot change after the check.
-        let component = code.and_then(|code| unsafe { Component::deserialize(engine, code) }.ok());
+        let file = fs::File::open(&path).ok()?;
+        let is_authentic = self.is_authentic(engine, digest, file).unwrap_or(false);
+        // SAFETY: the file is the output of `serialize` in this or an earlier process of this user:
+        // the tag was computed over exactly these bytes, with a key that only this user can read.
+        // The file does not change while it is mapped: only this user can write to the folder, and
+        // Blockyard replaces files without writing to them.
+        let component = is_authentic.then(|| unsafe { Component::deserialize_file(engine, &path) }.ok()).flatten();
         if component.is_none() {
             let _ = fs::remove_file(&path);
         } else {
@@ -78,31 +84,44 @@ impl CompiledCode {
     pub(crate) fn put(&self, engine: &Engine, digest: &Digest, component: &Component) {
         let Ok(code) = component.serialize() else { return };
         let path = self.path(engine, digest);
-        let tag = self.tag(engine, digest, &code);
+        let mut tag = self.tag(engine, digest);
+        tag.update(&code);
         let cached = path
             .parent()
             .map_or(Ok(()), make_private_folder)
-            .and_then(|()| write_atomically(&path, &[tag.as_ref(), &code]));
+            .and_then(|()| write_atomically(&path, &[&code, tag.sign().as_ref()]));
         if cached.is_ok() {
             self.evict();
         }
     }
 
-    fn checked<'a>(&self, engine: &Engine, digest: &Digest, entry: &'a [u8]) -> Option<&'a [u8]> {
-        let (tag, code) = entry.split_at_checked(TAG_BYTES)?;
-        let is_authentic = bool::from(self.tag(engine, digest, code).as_ref().ct_eq(tag));
-        is_authentic.then_some(code)
+    /// Checks the tag at the end of an entry. The entry is not held in memory.
+    fn is_authentic(&self, engine: &Engine, digest: &Digest, mut entry: impl Read + Seek) -> io::Result<bool> {
+        let Some(mut left) = entry.seek(SeekFrom::End(0))?.checked_sub(TAG_BYTES as u64) else { return Ok(false) };
+        entry.rewind()?;
+        let mut tag = self.tag(engine, digest);
+        let mut buffer = vec![0; READ_BYTES];
+        while left > 0 {
+            let wanted = left.min(READ_BYTES as u64);
+            let chunk = &mut buffer[..usize::try_from(wanted).unwrap_or(READ_BYTES)];
+            entry.read_exact(chunk)?;
+            tag.update(chunk);
+            left -= wanted;
+        }
+        let mut stored = [0; TAG_BYTES];
+        entry.read_exact(&mut stored)?;
+        Ok(bool::from(tag.sign().as_ref().ct_eq(&stored)))
     }
 
-    /// Returns the tag of an entry. It authenticates the engine, the digest of the bundle, and the code.
+    /// Starts the tag of an entry. It authenticates the engine, the digest of the bundle, and the
+    /// code that is added to it.
     ///
     /// The bytes are part of the file format: a process that expects other bytes deletes the entry.
-    fn tag(&self, engine: &Engine, digest: &Digest, code: &[u8]) -> hmac::Tag {
+    fn tag(&self, engine: &Engine, digest: &Digest) -> hmac::Context {
         let mut tag = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, &self.key));
         tag.update(&compatibility(engine).to_be_bytes());
         tag.update(digest.as_bytes());
-        tag.update(code);
-        tag.sign()
+        tag
     }
 
     /// Returns the path of an entry: one folder per engine (wasmtime version, target and settings),
@@ -244,14 +263,18 @@ mod tests {
         let (engine, digest, code) = (Engine::default(), Digest::of(b"bundle"), &b"code"[..]);
         let engine_bytes = compatibility(&engine).to_be_bytes();
         let tag = hmac::sign(&key, &[engine_bytes.as_slice(), digest.as_bytes().as_slice(), code].concat());
-        let entry = [tag.as_ref(), code].concat();
-        assert_eq!(cache.checked(&engine, &digest, &entry), Some(code), "the format has changed");
-        assert_eq!(cache.checked(&engine, &Digest::of(b"other"), &entry), None);
+        let entry = [code, tag.as_ref()].concat();
+        let is_authentic = |digest: &Digest, entry: &[u8]| {
+            cache.is_authentic(&engine, digest, io::Cursor::new(entry)).expect("memory is read")
+        };
+        assert!(is_authentic(&digest, &entry), "the format has changed");
+        assert!(!is_authentic(&Digest::of(b"other"), &entry));
         for at in 0..entry.len() {
             let mut flipped = entry.clone();
             flipped[at] ^= 1;
-            assert_eq!(cache.checked(&engine, &digest, &flipped), None, "byte {at}");
+            assert!(!is_authentic(&digest, &flipped), "byte {at}");
         }
-        assert_eq!(cache.checked(&engine, &digest, &entry[..TAG_BYTES - 1]), None);
+        assert!(!is_authentic(&digest, &entry[..TAG_BYTES - 1]));
+        assert!(!is_authentic(&digest, &entry[..entry.len() - 1]));
     }
 }
