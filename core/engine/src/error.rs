@@ -441,6 +441,10 @@ impl From<ComponentError> for Error {
 impl From<HostError> for Error {
     fn from(error: HostError) -> Self {
         match error {
+            HostError::Bytes(error) => match error.downcast::<Error>() {
+                Ok(error) => *error,
+                Err(error) => Error::new(ErrorKind::Remote, error.to_string()),
+            },
             HostError::Engine(_) => with_causes(ErrorKind::Remote, error),
             HostError::NotAComponent(ref reason) => {
                 let reason = reason.clone();

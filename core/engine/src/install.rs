@@ -14,6 +14,7 @@ use crate::audit_writer::line;
 use crate::fetch::FoundRelease;
 use crate::review::{Agreement, InstalledVersion, Review};
 use crate::source::BundleSource;
+use crate::yard::bundle_bytes;
 use crate::{Error, ErrorKind, Yard};
 
 /// A bundle that was fetched and validated, but is not installed yet.
@@ -198,7 +199,7 @@ impl Yard {
         let stored = self.store().bundle(&bundle.digest()).await.ok().flatten();
         manifest.is_some()
             && stored.is_some_and(|record| parse(&record.manifest) == manifest)
-            && self.bundle_bytes(&bundle.digest(), bundle.manifest().name.as_str()).await.is_ok()
+            && bundle_bytes(self.store(), &bundle.digest(), bundle.manifest().name.as_str()).await.is_ok()
     }
 
     /// Returns the readable installed versions of a bundle, newest last, and the digests of all of

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 
-use blockyard_host::{Bundle, Sandbox, SandboxConfig};
+use blockyard_host::{Bundle, LoadBytes, Sandbox, SandboxConfig};
 use blockyard_model::{Digest, Manifest};
 use blockyard_store::{BundleRecord, KeyRecord, Store, StoreError, YardLocation, YardRecord};
 use blockyard_vault::{Key, KeyLocation};
@@ -262,13 +262,12 @@ impl Yard {
         }
     }
 
-    /// Returns the manifest of an installed bundle. It is parsed once, because this compiles all
-    /// its schemas.
+    /// Returns the manifest of an installed bundle. It is parsed once.
     pub(crate) fn manifest_of(&self, record: &BundleRecord) -> Result<Arc<Manifest>, Error> {
         if let Some(manifest) = self.known_manifest(&record.digest) {
             return Ok(manifest);
         }
-        let manifest = Manifest::parse(&record.manifest).map_err(|error| {
+        let manifest = Manifest::parse_installed(&record.manifest).map_err(|error| {
             Error::new(ErrorKind::Invalid, format!("the manifest of bundle `{}` in the yard is damaged", record.name))
                 .because(error)
         })?;
@@ -289,24 +288,28 @@ impl Yard {
             return Ok(bundle);
         }
         let manifest = self.manifest(digest).await?;
-        let bytes = self.bundle_bytes(digest, manifest.name.as_str()).await?;
-        let bundle = Bundle::installed(Arc::new(bytes), *digest, manifest);
-        self.inner.bundles.lock().expect(LOCK_NOT_POISONED).insert(*digest, bundle.clone());
+        let (store, digest, name) = (self.store().clone(), *digest, manifest.name.clone());
+        let load: LoadBytes = Box::new(move || {
+            let (store, name) = (store.clone(), name.clone());
+            Box::pin(async move { Ok(bundle_bytes(&store, &digest, name.as_str()).await?) })
+        });
+        let bundle = Bundle::stored(load, digest, manifest);
+        self.inner.bundles.lock().expect(LOCK_NOT_POISONED).insert(digest, bundle.clone());
         Ok(bundle)
     }
+}
 
-    /// Returns the bytes of an installed bundle, and verifies their digest.
-    pub(crate) async fn bundle_bytes(&self, digest: &Digest, name: &str) -> Result<Vec<u8>, Error> {
-        let bytes = self.store().bundle_bytes(digest).await?.ok_or_else(|| lost(digest))?;
-        if Digest::of(&bytes) != *digest {
-            return Err(Error::new(
-                ErrorKind::Denied,
-                format!("the bytes of bundle `{name}` in the yard do not match its digest"),
-            )
-            .hint("restore the yard's file from a backup, or install the bundle again"));
-        }
-        Ok(bytes)
+/// Returns the bytes of an installed bundle, and verifies their digest.
+pub(crate) async fn bundle_bytes(store: &Store, digest: &Digest, name: &str) -> Result<Vec<u8>, Error> {
+    let bytes = store.bundle_bytes(digest).await?.ok_or_else(|| lost(digest))?;
+    if Digest::of(&bytes) != *digest {
+        return Err(Error::new(
+            ErrorKind::Denied,
+            format!("the bytes of bundle `{name}` in the yard do not match its digest"),
+        )
+        .hint("restore the yard's file from a backup, or install the bundle again"));
     }
+    Ok(bytes)
 }
 
 const LOCK_NOT_POISONED: &str = "nothing panics while it holds this lock";

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use blockyard_model::{Capability, Digest, Manifest};
+use futures_util::future::BoxFuture;
 use tokio::sync::OnceCell;
 use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
@@ -25,9 +26,28 @@ pub struct Bundle {
     inner: Arc<Inner>,
 }
 
+/// Loads the bytes of a component from the yard, and verifies their digest.
+pub type LoadBytes =
+    Box<dyn Fn() -> BoxFuture<'static, Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>>> + Send + Sync>;
+
+/// Source of a component's bytes.
+enum Bytes {
+    InMemory(Arc<Vec<u8>>),
+    Stored(LoadBytes),
+}
+
+impl Bytes {
+    async fn load(&self) -> Result<Arc<Vec<u8>>, HostError> {
+        match self {
+            Self::InMemory(bytes) => Ok(bytes.clone()),
+            Self::Stored(load) => load().await.map(Arc::new).map_err(HostError::Bytes),
+        }
+    }
+}
+
 struct Inner {
     digest: Digest,
-    bytes: Arc<Vec<u8>>,
+    bytes: Bytes,
     manifest: Arc<Manifest>,
     /// The manifest as returned by `describe`; `None` for an installed bundle, for which only the
     /// parsed manifest is available.
@@ -70,14 +90,21 @@ impl Bundle {
     /// component is compiled on first use.
     #[must_use]
     pub fn installed(bytes: Arc<Vec<u8>>, digest: Digest, manifest: Arc<Manifest>) -> Self {
-        Self::new(bytes, digest, manifest, None)
+        Self::new(Bytes::InMemory(bytes), digest, manifest, None)
+    }
+
+    /// Creates a bundle like [`installed`](Self::installed). Its bytes are loaded only if its
+    /// compiled code is not cached.
+    #[must_use]
+    pub fn stored(bytes: LoadBytes, digest: Digest, manifest: Arc<Manifest>) -> Self {
+        Self::new(Bytes::Stored(bytes), digest, manifest, None)
     }
 
     pub(crate) fn name(&self) -> String {
         self.inner.manifest.name.to_string()
     }
 
-    fn new(bytes: Arc<Vec<u8>>, digest: Digest, manifest: Arc<Manifest>, manifest_text: Option<String>) -> Self {
+    fn new(bytes: Bytes, digest: Digest, manifest: Arc<Manifest>, manifest_text: Option<String>) -> Self {
         let (pure, calling, linked) = (OnceCell::new(), OnceCell::new(), Mutex::default());
         Self { inner: Arc::new(Inner { digest, bytes, manifest, manifest_text, pure, calling, linked }) }
     }
@@ -86,7 +113,7 @@ impl Bundle {
     pub(crate) async fn pure(&self, sandbox: &Sandbox) -> Result<Pure, HostError> {
         let Inner { bytes, digest, pure, .. } = &*self.inner;
         let pure = pure.get_or_try_init(async || {
-            let component = sandbox.compile(&sandbox.pure_engine, bytes.clone(), *digest).await?;
+            let component = sandbox.compile(&sandbox.pure_engine, async || bytes.load().await, *digest).await?;
             sandbox.link_pure(&component)
         });
         pure.await.cloned()
@@ -96,7 +123,7 @@ impl Bundle {
         let Inner { bytes, digest, calling, .. } = &*self.inner;
         calling
             .get_or_try_init(async || {
-                let component = sandbox.compile(&sandbox.engine, bytes.clone(), *digest).await?;
+                let component = sandbox.compile(&sandbox.engine, async || bytes.load().await, *digest).await?;
                 Ok(Calling { imports: imports(&sandbox.engine, &component)?, component })
             })
             .await
@@ -149,7 +176,7 @@ impl Sandbox {
     pub async fn load(&self, bytes: Arc<Vec<u8>>) -> Result<Bundle, HostError> {
         examine(&bytes)?;
         let digest = Digest::of(&bytes);
-        let component = self.compile(&self.pure_engine, bytes.clone(), digest).await?;
+        let component = self.compile(&self.pure_engine, async || Ok(bytes.clone()), digest).await?;
         let imports = imports(&self.pure_engine, &component)?;
         let pure = self.link_pure(&component)?;
         let manifest_text = self.describe(&pure).await?;
@@ -161,7 +188,7 @@ impl Sandbox {
         if let Some(first) = undeclared.map(|interface| interface.name).min() {
             return Err(HostError::Undeclared(first.to_owned()));
         }
-        let bundle = Bundle::new(bytes, digest, Arc::new(manifest), Some(manifest_text));
+        let bundle = Bundle::new(Bytes::InMemory(bytes), digest, Arc::new(manifest), Some(manifest_text));
         // Cannot fail: the bundle was just created, so the cell is empty.
         let _ = bundle.inner.pure.set(pure);
         Ok(bundle)

@@ -48,15 +48,16 @@ pub(crate) fn examine(bytes: &[u8]) -> Result<(), HostError> {
 }
 
 impl Sandbox {
-    /// Returns the code of a component for one of the engines, from the cache if possible. Compiles
-    /// on a blocking thread.
+    /// Returns the code of a component for one of the engines, from the cache if possible. Otherwise
+    /// loads its bytes and compiles them on a blocking thread.
     ///
     /// # Errors
-    /// Returns [`HostError::NotAComponent`] if the component does not compile.
+    /// Returns the error of `bytes`, and [`HostError::NotAComponent`] if the component does not
+    /// compile.
     pub(crate) async fn compile(
         &self,
         engine: &Engine,
-        bytes: Arc<Vec<u8>>,
+        bytes: impl AsyncFnOnce() -> Result<Arc<Vec<u8>>, HostError>,
         digest: Digest,
     ) -> Result<Component, HostError> {
         let (cache, engine) = (self.cache.clone(), engine.clone());
@@ -67,6 +68,7 @@ impl Sandbox {
         if let Ok(Some(component)) = cached.await {
             return Ok(component);
         }
+        let bytes = bytes().await?;
         let _permit = self.compiling.acquire().await.expect("the semaphore is never closed");
         tokio::task::spawn_blocking(move || {
             let component = Component::from_binary(&engine, &bytes)?;

@@ -11,6 +11,9 @@ pub enum HostError {
     /// The WebAssembly engine could not be set up.
     #[error("the WebAssembly engine could not be set up: {0:#}")]
     Engine(wasmtime::Error),
+    /// The bytes of an installed component could not be loaded.
+    #[error(transparent)]
+    Bytes(Box<dyn std::error::Error + Send + Sync>),
     /// The file is not a valid WebAssembly component.
     #[error("{0}")]
     NotAComponent(String),

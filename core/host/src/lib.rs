@@ -27,7 +27,7 @@ mod ticker;
 
 pub use blockyard_call::{ByteStream, CallSecret, Input, Problem, Redactor, Usage, limits};
 pub use blockyard_sql::{count_sqlite_memory, settled};
-pub use bundle::Bundle;
+pub use bundle::{Bundle, LoadBytes};
 pub use call::{Block, Invocation, Reply};
 pub use capability::log::{LogLevel, LogLine};
 pub use capability::reveal::RevealHook;
