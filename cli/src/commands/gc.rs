@@ -10,9 +10,11 @@ use crate::outcome::{DONE, Outcome};
 
 pub(super) async fn run(context: &Context) -> Outcome {
     let yard = context.open().await?;
+    // The cache first: if it cannot be cleaned, the yard is unchanged, and the error is the complete
+    // result.
+    let cache = evicted(context)?;
     let dropped = yard.gc().await?;
     yard.close().await;
-    let cache = evicted(context)?;
     let damaged: Vec<String> = cache.damaged.iter().map(|path| path.display().to_string()).collect();
     let bytes: u64 = dropped.iter().map(|bundle| bundle.bytes).sum();
     context.terminal.document(
