@@ -110,6 +110,14 @@ impl Context {
     /// Creates the yard.
     pub(crate) async fn init(&self, key_location: Option<KeyLocation>) -> Result<Yard, Error> {
         let new_key = match (key_location, KeySource::from_environment()) {
+            // Blockyard would use the key of the variable, which does not open the yard.
+            (Some(KeyLocation::Keyring | KeyLocation::File), KeySource::Base64(_)) => {
+                return Err(Error::new(
+                    ErrorKind::Usage,
+                    "the variable BLOCKYARD_KEY is set, and takes precedence over every other key",
+                )
+                .hint("unset it, or use its key with `--key env`"));
+            }
             (Some(KeyLocation::Keyring), _) => NewKey::Keyring,
             (Some(KeyLocation::File), KeySource::File(path)) => NewKey::File(Some(path)),
             (Some(KeyLocation::File), _) => NewKey::File(None),

@@ -133,11 +133,13 @@ fn key_status_requires_no_key(yard: &TestYard) {
     let found = |status: &serde_json::Value| json!([status["available"], status["reason"], status["blocks"]]);
     assert_eq!(found(&with_it), json!([true, null, 1]));
     std::fs::remove_file(&key).expect("gone");
-    let without = yard.json(&["key", "status"]);
+    let without = yard.run(&["key", "status", "--json"]);
+    assert_eq!(without.code, 5, "{}", without.stderr);
+    let without: serde_json::Value = serde_json::from_str(&without.stdout).expect("JSON");
     let reason = format!("key file `{}` does not exist", key.display());
     assert_eq!(found(&without), json!([false, reason, 1]));
     assert_eq!(without["key_id"], with_it["key_id"]);
-    assert!(yard.ok(&["key", "status"]).contains("not available: "));
+    assert!(yard.run(&["key", "status"]).stdout.contains("not available: "));
     let wrong = with(yard, "BLOCKYARD_KEY", STANDARD.encode([7; 32]), &["key", "status"]);
     assert!(wrong.stdout.contains("the key from BLOCKYARD_KEY is not this yard's key"), "{}", wrong.stdout);
 }

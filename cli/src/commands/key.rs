@@ -1,9 +1,12 @@
 //! `blockyard key status` and `blockyard key rotate`.
 
+use std::process::ExitCode;
+
 use blockyard::{Error, ErrorKind, RotateTo, Yard};
 
 use crate::arguments::{KeyCommand, Rotate};
 use crate::context::{Context, describe_key, describe_key_location};
+use crate::hints;
 use crate::outcome::{DONE, Outcome};
 
 pub(super) async fn run(command: &KeyCommand, context: &Context) -> Outcome {
@@ -34,7 +37,7 @@ async fn status(context: &Context) -> Outcome {
         }
         text
     })?;
-    Ok(DONE)
+    Ok(if status.available { DONE } else { ExitCode::from(hints::exit_code(ErrorKind::Denied)) })
 }
 
 async fn rotate(arguments: &Rotate, context: &Context) -> Outcome {
@@ -57,8 +60,12 @@ async fn rotate(arguments: &Rotate, context: &Context) -> Outcome {
         yard.rotate_key(&to, &mut |moved, total| progress.count(|| format!("{moved} of {total} blocks"))).await?;
     drop(progress);
     context.terminal.document(&done, || {
+        let unset = match done.old_location.strip_prefix("env:") {
+            Some(name) => format!("\nnow unset {name}, or set it to the new key: its key takes precedence"),
+            None => String::new(),
+        };
         format!(
-            "the yard's key is {} in {}\n{} blocks rewrapped{}\nthe old key {} is no longer used by this yard, but older backups require it; it is still in {}",
+            "the yard's key is {} in {}\n{} blocks rewrapped{}\nthe old key {} is no longer used by this yard, but older backups require it; it is still in {}{unset}",
             done.key_id,
             describe_key(&done.location),
             done.moved,
