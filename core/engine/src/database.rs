@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::block::Block;
-use crate::{ByteStream, Error, ErrorKind};
+use crate::{ByteStream, Deadline, Error, ErrorKind, Input};
 
 /// A block that implements `database`.
 #[derive(Debug, Clone)]
@@ -20,6 +20,36 @@ impl Block {
     pub fn as_database(&self) -> Result<Database, Error> {
         self.need_interface("database")?;
         Ok(Database { block: self.clone() })
+    }
+}
+
+/// Media type of an Arrow IPC stream
+/// (<https://www.iana.org/assignments/media-types/application/vnd.apache.arrow.stream>).
+const ARROW_STREAM: &str = "application/vnd.apache.arrow.stream";
+
+impl Block {
+    /// Loads rows, given as an Arrow IPC stream, by the operation `load` of the block. Returns the
+    /// result of the operation.
+    ///
+    /// # Errors
+    /// Returns an error if the block has no operation `load` with the format `arrow`, and if the
+    /// call fails, for example because `rows` fails.
+    pub async fn load_rows(&self, mut arguments: Map<String, Value>, rows: ByteStream) -> Result<Value, Error> {
+        let load = self.operation("load")?;
+        arguments.insert("format".to_owned(), json!("arrow"));
+        let accepted = |format: &str| {
+            let violations = load.arguments.check(&json!({ "format": format }));
+            violations.iter().all(|violation| violation.pointer.as_str() != "/format")
+        };
+        if !load.input || !accepted("arrow") {
+            let message = format!("type `{}` does not load rows as an Arrow stream", self.address().type_slug);
+            let other = if accepted("parquet") { "a Parquet file" } else { "a file" };
+            return Err(Error::new(ErrorKind::Usage, message)
+                .hint(format!("save the rows as {other}, and load it by the operation `load`")));
+        }
+        let input = Input { media_type: ARROW_STREAM.to_owned(), size: None, stream: rows };
+        let reply = self.call_with("load", Value::Object(arguments), Some(input), Deadline::default()).await?;
+        Ok(reply.result)
     }
 }
 

@@ -134,6 +134,7 @@ pub use project::Project;
 pub use publish::{OnPermissions, Published, ReleasePermissions, publish};
 pub use remote::{evict_downloads, open_remote, permit_downloads, publish_remotely};
 pub use reply::CallReply;
+pub use reveal::FieldValue;
 pub use review::{Agreement, Given, Review, ReviewLine};
 pub use rotation::{RotateTo, Rotated};
 pub use save::{Patch, SecretInput};

@@ -204,7 +204,7 @@ impl Yard {
             progress(&planned.address);
             let saved = match (planned.action, &before) {
                 (PlanAction::Unchanged, _) => None,
-                (_, None) => Some(self.insert(&bundle, &address, &document).await?),
+                (_, None) => Some(self.insert(&bundle, &address, &document, json!({})).await?),
                 (_, Some(before)) => {
                     let saved = self.save(before, &bundle, &document, "set", json!({ "by": "apply" })).await?;
                     Some(saved.ok_or_else(|| {

@@ -7,8 +7,8 @@ use blockyard_model::marker::{handles, source_marker};
 use blockyard_model::schema::secret_fields;
 use blockyard_model::suggestion::did_you_mean;
 use blockyard_model::{
-    Address, BlockType, PlainDocument, Pointer, Reference, Revision, SecretSource, SecretValue, SplitDocument,
-    Violation,
+    Address, BlockType, PinnedAddress, PlainDocument, Pointer, Reference, Revision, SecretSource, SecretValue,
+    SplitDocument, Violation,
 };
 use blockyard_store::{BlockRecord, NewRevision, StoreError, WrappedKey};
 use blockyard_vault::{DataKey, SecretContext};
@@ -58,18 +58,48 @@ impl Yard {
     /// violations, if the document is invalid.
     pub async fn create(&self, address: &Address, patch: Patch) -> Result<Revision, Error> {
         let bundle = self.bundle_of_type(&address.type_slug).await?;
-        if let Some(taken) = self.store().block(address, None).await? {
-            let address = address.clone();
-            return Err(if taken.deleted_at.is_some() {
-                StoreError::TakenByDeleted(address)
-            } else {
-                StoreError::Taken(address)
-            }
-            .into());
-        }
+        self.check_free(address).await?;
         let document = self.changed(&bundle, address, &SplitDocument::default(), patch)?;
         self.check_document(&bundle, address, &document).await?;
-        self.insert(&bundle, address, &document).await
+        self.insert(&bundle, address, &document, json!({})).await
+    }
+
+    /// Creates a block with the configuration and the secrets of another block of its type, and with
+    /// changes to them.
+    ///
+    /// # Errors
+    /// Returns an error if the original does not exist, is deleted, has another type or uses another
+    /// version of the bundle than new blocks do, if the name is taken, or if the document is invalid.
+    pub async fn copy(&self, original: &PinnedAddress, address: &Address, patch: Patch) -> Result<Revision, Error> {
+        let PinnedAddress { address: from, revision } = original;
+        if from.type_slug != address.type_slug {
+            let message = format!("`{address}` does not have the type of `{from}`");
+            return Err(Error::new(ErrorKind::Usage, message)
+                .hint(format!("a copy keeps its type: `{}/{}`", from.type_slug, address.name)));
+        }
+        let record = self.live_record(from, *revision).await?;
+        let bundle = self.bundle_of_type(&address.type_slug).await?;
+        if bundle.digest() != record.bundle {
+            let message = format!("block `{original}` uses another version of its bundle than new blocks do");
+            return Err(Error::new(ErrorKind::Conflict, message)
+                .maybe_hint(self.older_bundle_hint(&record.bundle, from).await)
+                .hint("upgrade the blocks of the bundle first"));
+        }
+        self.check_free(address).await?;
+        let before = self.unseal(&record).await?;
+        let document = self.changed(&bundle, address, &before, patch)?;
+        self.check_document(&bundle, address, &document).await?;
+        let detail = json!({ "copied_from": format!("{from}@{}", record.revision) });
+        self.insert(&bundle, address, &document, detail).await
+    }
+
+    /// Checks that no block has this address, and that no deleted block had it.
+    async fn check_free(&self, address: &Address) -> Result<(), Error> {
+        let Some(taken) = self.store().block(address, None).await? else { return Ok(()) };
+        let address = address.clone();
+        let error =
+            if taken.deleted_at.is_some() { StoreError::TakenByDeleted(address) } else { StoreError::Taken(address) };
+        Err(error.into())
     }
 
     /// Validates the block that [`create`](Self::create) would save, without saving it.
@@ -217,10 +247,12 @@ impl Yard {
         bundle: &Bundle,
         address: &Address,
         document: &SplitDocument,
+        mut detail: Value,
     ) -> Result<Revision, Error> {
         let data_key = DataKey::generate();
         let sealed = SealedRevision::new(self, bundle, address, Revision::FIRST, document, &data_key)?;
-        let detail = json!({ "revision": 1, "bundle": bundle.digest().to_string() });
+        detail["revision"] = json!(1);
+        detail["bundle"] = json!(bundle.digest().to_string());
         for _ in 0..MAX_SAVE_ATTEMPTS {
             let key = self.keys().current();
             let wrapped = key.wrap(self.id(), address, &data_key);
