@@ -5,6 +5,7 @@ mod bundle;
 mod call;
 mod database;
 mod objects;
+mod overview;
 mod yard;
 
 use std::error::Error as _;
@@ -16,13 +17,14 @@ use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 pub(crate) use self::block::{
-    BlockArgument, Create, Diff, Export, Fields, List, PinnedArgument, PlanFile, Purge, Reveal, Rollback, Set,
+    BlockArgument, Copy, Create, Diff, Exec, Export, Fields, List, PinnedArgument, PlanFile, Purge, Reveal, Rollback,
+    Set,
 };
 pub(crate) use self::bundle::{
     Build, GrantChange, Grants, Info, Install, New, Publish, Registries, Search, Type, Types, Uninstall, Upgrade,
 };
 pub(crate) use self::call::{Call, CallOptions};
-pub(crate) use self::database::{Query, Statement};
+pub(crate) use self::database::{Query, Statement, Transfer};
 pub(crate) use self::objects::{Cat, Cp, Ls, Rm};
 pub(crate) use self::yard::{Audit, Doctor, Init, Key, KeyCommand, KeyLocation, Rotate, Trust};
 use crate::hints;
@@ -47,6 +49,7 @@ const STYLES: Styles =
 
 /// Options of every command.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
     /// Yard to use: `sqlite:PATH`, `postgres://USER@HOST/DATABASE`, or the NAME of a `[yards.NAME]`
     /// table in the user's configuration file. Default: the yard of the nearest blockyard.toml if
@@ -137,6 +140,15 @@ pub(crate) enum Command {
         after_help = "Example:\n  blockyard set sql-database/flights --set database=/tmp/other.db --if-revision 1"
     )]
     Set(Set),
+    /// Edit a block as TOML in the editor that `VISUAL` or `EDITOR` names. Secrets that are not listed
+    /// keep their values.
+    #[command(after_help = "Example:\n  blockyard edit sql-database/flights")]
+    Edit(BlockArgument),
+    /// Create a block with the fields and secrets of another block of its type, and with changes.
+    #[command(
+        after_help = "Example:\n  blockyard copy sql-database/flights sql-database/archive --set database=/srv/archive.db"
+    )]
+    Copy(Copy),
     /// List blocks.
     #[command(after_help = "Example:\n  blockyard list --type sql-database")]
     List(List),
@@ -166,6 +178,12 @@ pub(crate) enum Command {
     /// Print one secret after confirmation. Every use is recorded in the audit trail.
     #[command(after_help = "Example:\n  blockyard reveal sql-database/warehouse password --yes")]
     Reveal(Reveal),
+    /// Run a program with values of blocks in its environment, after confirmation. Secrets are
+    /// recorded in the audit trail like those of `reveal`, and are not written to disk.
+    #[command(
+        after_help = "Example:\n  blockyard exec --env PGPASSWORD=sql-database/warehouse:password --yes -- psql -h db.example.com"
+    )]
+    Exec(Exec),
     /// Check that a block is usable, e.g. that it can connect and authenticate.
     #[command(after_help = "Example:\n  blockyard check sql-database/flights")]
     Check(PinnedArgument),
@@ -182,6 +200,11 @@ pub(crate) enum Command {
         after_help = "Example:\n  blockyard execute sql-database/flights 'create table if not exists notes (note text)'"
     )]
     Execute(Statement),
+    /// Copy the rows of a query to a table of another database, atomically. The rows are streamed.
+    #[command(
+        after_help = "Example:\n  blockyard transfer sql-database/flights 'select * from flights where month = 2' sql-database/archive --table february"
+    )]
+    Transfer(Transfer),
     /// Copy objects to, from or between blocks that implement `object-storage`.
     #[command(after_help = "Example:\n  blockyard cp /tmp/flights.csv gcs-bucket/zoo:raw/flights.csv")]
     Cp(Cp),
@@ -209,6 +232,9 @@ pub(crate) enum Command {
     /// List entries of the audit trail.
     #[command(after_help = "Example:\n  blockyard audit --block sql-database/flights --since 2024-01-31 --limit 5")]
     Audit(Audit),
+    /// Show the yard, key, project file and registries in use, and the setting that chooses each.
+    #[command(after_help = "Example:\n  blockyard status")]
+    Status,
     /// Check a yard offline: database, key, bundles, every revision, grants, and the audit trail.
     #[command(after_help = "Example:\n  blockyard doctor")]
     Doctor(Doctor),
@@ -263,7 +289,7 @@ impl Cli {
     /// Returns the command with an environment variable for every option, e.g.
     /// `BLOCKYARD_IF_REVISION` for `--if-revision`.
     pub(crate) fn described() -> clap::Command {
-        with_variables(Self::command())
+        overview::with_overview(with_variables(Self::command()), &STYLES)
     }
 }
 

@@ -181,6 +181,16 @@ impl Context {
         self.yard.is_some()
     }
 
+    /// Returns the setting that specifies the yard, if one does.
+    pub(crate) fn yard_setting(&self) -> &'static str {
+        let variable = std::env::var_os("BLOCKYARD_YARD");
+        if variable.is_some_and(|value| self.yard.as_deref().is_some_and(|yard| value == *yard)) {
+            "variable BLOCKYARD_YARD"
+        } else {
+            "--yard"
+        }
+    }
+
     /// Returns the folder for caches. `None` if the user has no home folder.
     pub(crate) fn cache_folder(&self) -> Option<PathBuf> {
         base().ok().map(|base| base.cache_dir().join("blockyard"))

@@ -51,6 +51,11 @@ impl Settings {
         }
     }
 
+    /// Returns the path of the configuration file, which need not exist.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     pub(crate) fn configuration(&self) -> &UserConfiguration {
         &self.configuration
     }

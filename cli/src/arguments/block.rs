@@ -1,6 +1,7 @@
 //! Arguments of commands for blocks.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use blockyard::{Address, PinnedAddress};
 use clap::Args;
@@ -47,6 +48,20 @@ pub(crate) struct Create {
     /// Validate the block without saving it.
     #[arg(long)]
     pub(crate) check: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Copy {
+    /// Block to copy, TYPE/NAME or TYPE/NAME@REVISION.
+    #[arg(value_name = "ORIGINAL")]
+    pub(crate) original: PinnedAddress,
+    /// Address of the copy, TYPE/NAME.
+    pub(crate) address: Address,
+    #[command(flatten)]
+    pub(crate) fields: Fields,
+    /// Remove a field.
+    #[arg(long, value_name = "FIELD")]
+    pub(crate) unset: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -119,6 +134,50 @@ pub(crate) struct Reveal {
     /// Skip the confirmation prompt.
     #[arg(short, long)]
     pub(crate) yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Exec {
+    /// Environment variable and the field that it receives, e.g.
+    /// `PGPASSWORD=sql-database/warehouse:password`. Repeat for each variable.
+    #[arg(long, value_name = "NAME=TYPE/NAME:FIELD", required = true)]
+    pub(crate) env: Vec<Variable>,
+    /// Skip the confirmation prompt.
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    /// Program and its arguments.
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<std::ffi::OsString>,
+}
+
+/// An environment variable of a program, and the field that it receives.
+#[derive(Debug, Clone)]
+pub(crate) struct Variable {
+    pub(crate) name: String,
+    pub(crate) address: PinnedAddress,
+    pub(crate) field: String,
+}
+
+impl FromStr for Variable {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = text.split_once('=').and_then(|(name, value)| Some((name, value.split_once(':')?)));
+        let Some((name, (address, field))) = parts else {
+            return Err("expected `NAME=TYPE/NAME:FIELD`, e.g. `PGPASSWORD=sql-database/warehouse:password`".to_owned());
+        };
+        let is_name = |character: char| character.is_ascii_alphanumeric() || character == '_';
+        if name.is_empty() || name.starts_with(|first: char| first.is_ascii_digit()) || !name.chars().all(is_name) {
+            return Err(format!(
+                "`{name}` is not the name of an environment variable: use letters, digits and `_`, and begin with a letter or `_`"
+            ));
+        }
+        if field.is_empty() {
+            return Err(format!("the field of `{address}` is missing: write `{name}={address}:FIELD`"));
+        }
+        let address = address.parse().map_err(|error: blockyard::model::AddressError| error.to_string())?;
+        Ok(Self { name: name.to_owned(), address, field: field.to_owned() })
+    }
 }
 
 #[derive(Debug, Args)]

@@ -33,3 +33,22 @@ pub(crate) struct Query {
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
 }
+
+#[derive(Debug, Args)]
+pub(crate) struct Transfer {
+    #[command(flatten)]
+    pub(crate) statement: Statement,
+    /// Block that receives the rows, TYPE/NAME. Its type has an operation `load`.
+    #[arg(value_name = "TO")]
+    pub(crate) to: PinnedAddress,
+    /// Table that receives the rows. Created if it does not exist.
+    #[arg(long)]
+    pub(crate) table: String,
+    /// Schema of the table.
+    #[arg(long)]
+    pub(crate) schema: Option<String>,
+    /// `append` requires that the table exists, `create` that it does not. By default, both are
+    /// accepted.
+    #[arg(long, value_parser = ["append", "create"])]
+    pub(crate) mode: Option<String>,
+}

@@ -7,11 +7,14 @@ mod call;
 mod cat;
 mod check;
 mod completions;
+mod copy;
 mod cp;
 mod create;
 mod delete;
 mod diff;
 mod doctor;
+mod edit;
+mod exec;
 mod execute;
 mod export;
 mod gc;
@@ -36,6 +39,8 @@ mod rollback;
 mod search;
 mod set;
 mod show;
+mod status;
+mod transfer;
 mod trust;
 mod r#type;
 mod types;
@@ -68,6 +73,8 @@ pub(crate) async fn run(command: Command, context: &Context) -> Outcome {
         Command::Type(arguments) => r#type::run(&arguments, context).await,
         Command::Create(arguments) => create::run(arguments, context).await,
         Command::Set(arguments) => set::run(arguments, context).await,
+        Command::Edit(arguments) => edit::run(&arguments, context).await,
+        Command::Copy(arguments) => copy::run(arguments, context).await,
         Command::List(arguments) => list::run(arguments, context).await,
         Command::Show(arguments) => show::run(&arguments, context).await,
         Command::History(arguments) => history::run(&arguments, context).await,
@@ -77,10 +84,12 @@ pub(crate) async fn run(command: Command, context: &Context) -> Outcome {
         Command::Restore(arguments) => delete::restore(&arguments, context).await,
         Command::Purge(arguments) => delete::purge(&arguments, context).await,
         Command::Reveal(arguments) => reveal::run(&arguments, context).await,
+        Command::Exec(arguments) => exec::run(arguments, context).await,
         Command::Check(arguments) => check::run(&arguments, context).await,
         Command::Call(arguments) => call::run(arguments, context).await,
         Command::Query(arguments) => query::run(arguments, context).await,
         Command::Execute(arguments) => execute::run(&arguments, context).await,
+        Command::Transfer(arguments) => transfer::run(arguments, context).await,
         Command::Cp(arguments) => cp::run(&arguments, context).await,
         Command::Ls(arguments) => ls::run(&arguments, context).await,
         Command::Cat(arguments) => cat::run(&arguments, context).await,
@@ -89,6 +98,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Outcome {
         Command::Plan(arguments) => plan::plan(&arguments, context).await,
         Command::Apply(arguments) => plan::apply(&arguments, context).await,
         Command::Key(arguments) => key::run(&arguments.command, context).await,
+        Command::Status => status::run(context).await,
         Command::Doctor(arguments) => doctor::run(&arguments, context).await,
         Command::Audit(arguments) => audit::run(&arguments, context).await,
         Command::Trust(arguments) => trust::run(&arguments, context).await,

@@ -41,7 +41,7 @@ pub(super) async fn apply(arguments: &PlanFile, context: &Context) -> Outcome {
     Ok(DONE)
 }
 
-fn print(blocks: &[PlannedBlock], changed: bool, context: &Context) -> Result<(), Failure> {
+pub(super) fn print(blocks: &[PlannedBlock], changed: bool, context: &Context) -> Result<(), Failure> {
     context.terminal.document(&json!({ "changed": changed, "blocks": blocks }), || {
         let mut text: String = blocks.iter().map(|block| lines(block, ["created", "changed"])).collect();
         text.push_str(&summary(&blocks.iter().collect::<Vec<_>>(), "created", "changed"));
