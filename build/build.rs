@@ -68,14 +68,21 @@ fn standalone(mut manifest: Table, workspace: &Value) -> Table {
     for (key, value) in package.iter_mut().filter(|(_, value)| inherits(value)) {
         *value = workspace["package"][key.as_str()].clone();
     }
-    if let Some(dependencies) = manifest.get_mut("dependencies").and_then(Value::as_table_mut) {
-        for (name, own) in dependencies.iter_mut().filter(|(_, value)| inherits(value)) {
-            *own = Value::Table(inherited(own, &workspace["dependencies"][name.as_str()]));
-        }
+    inherit(manifest.get_mut("dependencies"), workspace);
+    for (_, target) in manifest.get_mut("target").and_then(Value::as_table_mut).into_iter().flatten() {
+        inherit(target.get_mut("dependencies"), workspace);
     }
     // The crate is not part of the workspace of a folder above it.
     manifest.insert("workspace".to_owned(), Table::new().into());
     manifest
+}
+
+/// Replaces the dependencies that a table inherits.
+fn inherit(dependencies: Option<&mut Value>, workspace: &Value) {
+    let dependencies = dependencies.and_then(Value::as_table_mut).into_iter().flatten();
+    for (name, own) in dependencies.filter(|(_, value)| inherits(value)) {
+        *own = Value::Table(inherited(own, &workspace["dependencies"][name.as_str()]));
+    }
 }
 
 fn inherits(value: &Value) -> bool {
