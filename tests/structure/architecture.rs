@@ -35,7 +35,8 @@ const ARROWS: [(&str, &[&str]); 20] = [
     ("blockyard-build", &["blockyard", "blockyard-toolchain"]),
     ("blockyard-cli", &["blockyard", "blockyard-build"]),
     ("blockyard-sdk-macros", &[]),
-    ("blockyard-sdk", &["blockyard-sdk-macros"]),
+    // The tests of the SDK enable its features, by a dependency on itself.
+    ("blockyard-sdk", &["blockyard-sdk", "blockyard-sdk-macros"]),
     ("blockyard-example-etl", &["blockyard"]),
     ("blockyard-tests", &["blockyard"]),
     ("blockyard-bench", &["blockyard"]),
@@ -50,7 +51,8 @@ const CONFINED: [(&str, &[&str]); 12] = [
     ("keyring", &["blockyard-vault"]),
     ("chacha20poly1305", &["blockyard-vault"]),
     ("sqlx", &["blockyard-store", "blockyard-sql", "blockyard-bench"]),
-    ("rusqlite", &["blockyard-sql"]),
+    // The SDK has fakes of the host for the tests of bundles, behind features.
+    ("rusqlite", &["blockyard-sql", "blockyard-sdk"]),
     ("opentelemetry", &["blockyard-telemetry"]),
     ("wit-bindgen", &["blockyard-sdk"]),
     ("jsonschema", &["blockyard-model"]),
@@ -58,7 +60,7 @@ const CONFINED: [(&str, &[&str]); 12] = [
     ("hyper", &["blockyard-http", "blockyard-tests"]),
     ("rustls", &["blockyard-http", "blockyard-telemetry", "blockyard-registry", "blockyard-tests"]),
     ("reqwest", &["blockyard-registry", "blockyard-bench"]),
-    ("ring", &["blockyard-call", "blockyard-host"]),
+    ("ring", &["blockyard-call", "blockyard-host", "blockyard-sdk"]),
 ];
 
 /// Returns cargo's description of each crate of the workspace.

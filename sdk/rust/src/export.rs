@@ -194,8 +194,12 @@ fn parse(text: &str) -> Result<Value> {
     serde_json::from_str(text).map_err(|error| Problem::invalid(error.to_string()))
 }
 
-/// Sends the message of a panic to the host through the log, because a trap carries no message.
+/// Sends the message of a panic to the host through the log, because a trap carries no message. A
+/// native test reports panics itself.
 fn report_panics() {
+    if cfg!(not(target_family = "wasm")) {
+        return;
+    }
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         std::panic::set_hook(Box::new(|panic| {

@@ -43,8 +43,10 @@
 //! `SystemTime::now` panics.
 
 // The macros expand to paths that begin with `::blockyard_sdk`, in this crate, too.
+#[allow(unused_extern_crates, reason = "used by expanded macros only")]
 extern crate self as blockyard_sdk;
 
+#[cfg(target_family = "wasm")]
 #[doc(hidden)]
 pub mod bindings;
 mod block;
@@ -52,9 +54,14 @@ pub mod calendar;
 pub mod clock;
 pub mod crypto;
 mod export;
+#[cfg(not(target_family = "wasm"))]
+pub mod fake;
 pub mod http;
 pub mod log;
 pub mod migration;
+#[cfg(not(target_family = "wasm"))]
+#[doc(hidden)]
+pub mod native;
 mod problem;
 pub mod random;
 mod reference;
@@ -76,6 +83,9 @@ pub use secret::Secret;
 pub use {reference::Interface, secret::SecretUse};
 
 pub use bindings::blockyard::bundle::streams::Body;
+#[cfg(not(target_family = "wasm"))]
+#[doc(hidden)]
+pub use native as bindings;
 pub use {schemars, serde, serde_json, wit_bindgen};
 
 /// Common imports of a bundle's source code.
