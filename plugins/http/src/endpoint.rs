@@ -201,7 +201,15 @@ fn fetched(answer: Response) -> Result<Streamed<Fetched>> {
 
 #[cfg(test)]
 mod tests {
-    use super::join;
+    use blockyard_sdk::fake::{self, Host};
+
+    use super::*;
+
+    const BASE: &str = "https://example.com/data";
+
+    fn config() -> Value {
+        json!({ "base_url": BASE, "headers": { "accept": "text/csv" } })
+    }
 
     #[test]
     fn paths_outside_the_base_url_are_rejected() {
@@ -216,5 +224,105 @@ mod tests {
         }
         // Existing percent-encoding is encoded again, so that it is not interpreted.
         assert_eq!(joined("https://a.example", "%2e%2e/x"), "https://a.example/%252e%252e/x");
+    }
+
+    #[test]
+    fn a_download_is_retried_and_passed_on() {
+        let flights = fake::status(200)
+            .header("etag", "\"7\"")
+            .header("last-modified", "Wed, 21 Oct 2015 07:28:00 GMT")
+            .chunks("text/csv", ["a,b\n", "1,2\n"]);
+        let host = Host::new().secret("/token", "t0ken").http(
+            fake::get("https://example.com/data/2024/flights.csv")
+                .query([("year", "2024"), ("of", "a b")])
+                .header("accept", "text/csv")
+                .bearer("/token")
+                .replies(fake::status(503).header("retry-after", "10"))
+                .replies(fake::unreachable())
+                .replies(flights),
+        );
+        let endpoint = host.block::<HttpEndpoint>(config());
+        let arguments = json!({ "path": "2024/flights.csv", "query": { "year": "2024", "of": "a b" } });
+        let reply = endpoint.call("get", arguments).expect("a file");
+        let result = json!({
+            "status": 200,
+            "content_type": "text/csv",
+            "last_modified": "Wed, 21 Oct 2015 07:28:00 GMT",
+            "etag": "\"7\"",
+        });
+        assert_eq!(reply.result(), &result);
+        assert_eq!(reply.output().expect("the file"), b"a,b\n1,2\n");
+        assert!((12..14).contains(&host.elapsed().as_secs()), "the waits are 10 s, and 2 s with jitter");
+    }
+
+    #[test]
+    fn a_download_fails_with_the_message_of_the_server() {
+        let missing = fake::status(404).body("text/plain", "no flights in 2023");
+        let host = Host::new().http(fake::get("https://example.com/data/x").anonymous().replies(missing));
+        let endpoint = host.block::<HttpEndpoint>(config());
+        let problem = endpoint.call("get", json!({ "path": "x" })).expect_err("no file");
+        assert_eq!(problem.code(), "not-found");
+        assert_eq!(problem.message(), "the server responded with status 404: no flights in 2023");
+    }
+
+    #[test]
+    fn an_upload_is_sent_once() {
+        let host = Host::new()
+            .secret("/password", "pw")
+            .http(
+                fake::post("https://example.com/data/in")
+                    .basic("ann", "/password")
+                    .header("content-type", "text/csv")
+                    .body("a,b\n")
+                    .replies(503),
+            )
+            .http(
+                fake::put("https://example.com/data/in?dry=1")
+                    .header("content-type", "text/plain")
+                    .replies(fake::status(201).header("etag", "\"8\"")),
+            );
+        let endpoint = host.block::<HttpEndpoint>(json!({ "base_url": BASE, "username": "ann" }));
+        let input = || Body::from_bytes("text/csv", b"a,b\n");
+        let problem = endpoint.call_with_input("send", json!({ "path": "in" }), input()).expect_err("unavailable");
+        assert_eq!((problem.code(), host.requests().len()), ("unavailable", 1));
+        let arguments = json!({ "path": "in", "method": "PUT", "query": { "dry": "1" }, "content_type": "text/plain" });
+        let reply = endpoint.call_with_input("send", arguments, input()).expect("uploaded");
+        assert_eq!(reply.result(), &json!({ "status": 201, "etag": "\"8\"" }));
+    }
+
+    #[test]
+    fn a_resource_is_deleted_without_a_retry() {
+        let host = Host::new().http(fake::delete("https://example.com/data/x").replies(204).replies(503));
+        let endpoint = host.block::<HttpEndpoint>(config());
+        assert_eq!(endpoint.call("delete", json!({ "path": "x" })).expect("deleted").result(), &Value::Null);
+        assert_eq!(endpoint.call("delete", json!({ "path": "x" })).expect_err("unavailable").code(), "unavailable");
+    }
+
+    #[test]
+    fn a_check_reports_connection_and_credentials() {
+        let statuses = |host: &Host| -> Vec<StepStatus> {
+            let steps = host.block::<HttpEndpoint>(config()).check().expect("steps");
+            steps.into_iter().map(|step| step.status).collect()
+        };
+        let (passed, failed, skipped) = (StepStatus::Passed, StepStatus::Failed, StepStatus::Skipped);
+        let head = || fake::head(BASE);
+        let host = Host::new().http(head().replies(405).replies(401).replies(fake::timeout()));
+        assert_eq!(statuses(&host), [passed, passed]);
+        assert_eq!(statuses(&host), [passed, failed]);
+        assert_eq!(statuses(&host), [failed, skipped]);
+        assert_eq!(host.elapsed(), Duration::from_secs(30), "the timeout of the check");
+    }
+
+    #[test]
+    fn contradictory_credentials_are_violations() {
+        let pointers = |host: &Host, config: Value| -> Vec<String> {
+            let violations = host.block::<HttpEndpoint>(config).validate();
+            violations.into_iter().map(|violation| violation.pointer).collect()
+        };
+        let (none, both) = (Host::new(), Host::new().secret("/token", "t").secret("/password", "p"));
+        assert_eq!(pointers(&none, config()), Vec::<String>::new());
+        assert_eq!(pointers(&none, json!({ "base_url": "https://a.example/?b=c" })), ["/base_url"]);
+        assert_eq!(pointers(&none, json!({ "base_url": BASE, "username": "ann" })), ["/username"]);
+        assert_eq!(pointers(&both, json!({ "base_url": BASE, "username": "ann" })), ["/token"]);
     }
 }

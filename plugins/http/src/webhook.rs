@@ -106,7 +106,12 @@ fn filled(template: Value, parts: &BTreeMap<&str, String>) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use blockyard_sdk::StepStatus;
+    use blockyard_sdk::fake::{self, Host};
+
     use super::*;
+
+    const URL: &str = "https://chat.example.com/hooks/42";
 
     #[test]
     fn message_replaces_placeholders_of_the_template() {
@@ -118,5 +123,43 @@ mod tests {
         );
         let none = BTreeMap::from([("{subject}", String::new()), ("{body}", "hello".to_owned())]);
         assert_eq!(filled(json!("{subject}\n{body}"), &none), json!("hello"));
+    }
+    #[test]
+    fn a_message_is_sent_once() {
+        let sent = |message: Value| fake::post(URL).bearer("/token").json(message);
+        let host = Host::new()
+            .secret("/token", "t0ken")
+            .http(sent(json!({ "text": "load\n842 rows" })).replies(200).replies(503))
+            .http(sent(json!({ "title": "", "lines": ["842 rows"] })).replies(204));
+        let webhook = host.block::<Webhook>(json!({ "url": URL }));
+        let message = json!({ "subject": "load", "body": "842 rows" });
+        assert_eq!(webhook.call("notify", message.clone()).expect("sent").result(), &json!({ "status": 200 }));
+        assert_eq!(webhook.call("notify", message).expect_err("unavailable").code(), "unavailable");
+        let template = json!({ "title": "{subject}", "lines": ["{body}"] });
+        let webhook = host.block::<Webhook>(json!({ "url": URL, "template": template }));
+        let reply = webhook.call("notify", json!({ "body": "842 rows" })).expect("sent");
+        assert_eq!(reply.result(), &json!({ "status": 204 }));
+    }
+
+    #[test]
+    fn a_check_sends_no_message() {
+        let host = Host::new().http(fake::head(URL).anonymous().replies(405).replies(fake::unreachable()));
+        let webhook = host.block::<Webhook>(json!({ "url": URL }));
+        let step = || webhook.check().expect("steps").remove(0);
+        let reached = step();
+        assert_eq!(
+            (reached.status, reached.detail.as_deref()),
+            (StepStatus::Passed, Some("status 405; no message was sent"))
+        );
+        assert_eq!(step().status, StepStatus::Failed);
+    }
+
+    #[test]
+    fn a_template_without_the_body_is_a_violation() {
+        let host = Host::new();
+        let webhook = host.block::<Webhook>(json!({ "url": "chat.example.com", "template": { "text": "hi" } }));
+        let pointers: Vec<String> = webhook.validate().into_iter().map(|violation| violation.pointer).collect();
+        assert_eq!(pointers, ["/url", "/template"]);
+        assert_eq!(host.block::<Webhook>(json!({ "url": URL })).validate(), []);
     }
 }
