@@ -86,7 +86,10 @@ pub use bindings::blockyard::bundle::streams::Body;
 #[cfg(not(target_family = "wasm"))]
 #[doc(hidden)]
 pub use native as bindings;
-pub use {schemars, serde, serde_json, wit_bindgen};
+#[cfg(target_family = "wasm")]
+#[doc(hidden)]
+pub use wit_bindgen;
+pub use {schemars, serde, serde_json};
 
 /// Common imports of a bundle's source code.
 pub mod prelude {
