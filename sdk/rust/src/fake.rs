@@ -66,3 +66,8 @@ pub use response::{Response, failure, json, status, timeout, unreachable};
 
 pub use crate::bindings::blockyard::bundle::log::Level;
 pub use crate::bindings::{Credential, Grant, GrantKind, SentRequest, Table};
+
+/// Compiles and runs the examples of the book. A package does not contain the book.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/testing-a-bundle.md")]
+struct TestingABundle;
