@@ -61,7 +61,15 @@ pub(crate) fn built(name: &str) -> PathBuf {
 /// Returns their paths. A single command builds shared dependencies only once.
 pub(crate) fn optimized() -> Result<(PathBuf, PathBuf)> {
     println!("setup: building blockyard in the profile `dist`");
-    run(cargo().args(["build", "--profile", "dist", "--package", "blockyard-cli", "--package", "blockyard-bench"]))?;
+    run(cargo().args(linker_options()?).args([
+        "build",
+        "--profile",
+        "dist",
+        "--package",
+        "blockyard-cli",
+        "--package",
+        "blockyard-bench",
+    ]))?;
     let built = |name: &str| target().join("dist").join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
     Ok((built("blockyard"), built("blockyard-bench")))
 }
@@ -69,8 +77,21 @@ pub(crate) fn optimized() -> Result<(PathBuf, PathBuf)> {
 /// Builds the binary in a profile. Returns its path.
 pub(crate) fn profiled(profile: &str) -> Result<PathBuf> {
     println!("setup: building blockyard in the profile `{profile}`");
-    run(cargo().args(["build", "--package", "blockyard-cli", "--profile", profile]))?;
+    let options = if profile == "dist" { linker_options()? } else { Vec::new() };
+    run(cargo().args(options).args(["build", "--package", "blockyard-cli", "--profile", profile]))?;
     Ok(target().join(profile).join(format!("blockyard{}", std::env::consts::EXE_SUFFIX)))
+}
+
+/// Returns the options of cargo that make the binary for users smaller, where rustc links with LLD:
+/// functions with the same code are merged, and relocations are stored as bitmaps, which glibc 2.36
+/// and later read (`DT_RELR`). The latter also make the program start faster.
+fn linker_options() -> Result<Vec<String>> {
+    const WITH_LLD: &str = "x86_64-unknown-linux-gnu";
+    if host_triple()? != WITH_LLD {
+        return Ok(Vec::new());
+    }
+    let flags = ["-Wl,--icf=all", "-Wl,-z,pack-relative-relocs"].map(|flag| format!("\"-Clink-arg={flag}\""));
+    Ok(vec!["--config".to_owned(), format!("target.{WITH_LLD}.rustflags=[{}]", flags.join(", "))])
 }
 
 /// Returns the target triple of this machine, as the compiler names it.
