@@ -383,3 +383,6 @@ impl From<sql::Execution> for Executed {
         Self { rows_affected: execution.rows_affected, last_insert_id: execution.last_insert_id }
     }
 }
+
+#[cfg(test)]
+mod tests;
