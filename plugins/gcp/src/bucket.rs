@@ -359,3 +359,6 @@ impl GcsBucket {
         violations
     }
 }
+
+#[cfg(test)]
+mod tests;
