@@ -47,7 +47,8 @@
 //!   bytes in each run. [`log`](crate::log): captured.
 //!
 //! The features belong under `[dev-dependencies]`. What only the real host does is not tested:
-//! grants, audiences of secrets, TLS, limits of time and memory, the schema of the configuration.
+//! grants and requested capabilities, audiences of secrets, TLS, limits of time and memory, the schema
+//! of the configuration.
 
 mod block;
 #[cfg(feature = "fake-sql")]

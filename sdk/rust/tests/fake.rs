@@ -7,7 +7,7 @@ use blockyard_sdk::fake::{self, Credential, GrantKind, Host, Level};
 use blockyard_sdk::http::{self, Assertion, TokenSource};
 use blockyard_sdk::prelude::*;
 use blockyard_sdk::retry::Policy;
-use blockyard_sdk::{StepStatus, clock, crypto, log, random};
+use blockyard_sdk::{StepStatus, clock, log, random};
 
 /// Block type with an operation for each capability.
 #[derive(Block)]
@@ -100,6 +100,10 @@ impl Acme {
     fn validate(&self) -> Vec<Violation> {
         let is_resolved = self.parent.as_ref().is_some_and(|parent| parent.get().is_ok());
         assert!(!is_resolved, "references are not resolved");
+        if self.url == "now" {
+            let _ = clock::now();
+        }
+        log::debug("validated");
         let is_encrypted = self.url.starts_with("https://");
         if is_encrypted { Vec::new() } else { vec![Violation::new("/url", "must begin with `https://`")] }
     }
@@ -435,6 +439,9 @@ fn checks_and_validations_run() {
     let parent = fake::reference("parent/main", json!({ "key": { "$secret": "/parent/config/key" } }));
     let plain = host.block::<Acme>(json!({ "url": "http://a.example", "parent": parent }));
     assert_eq!(plain.validate(), [Violation::new("/url", "must begin with `https://`")]);
+    let impure = host.block::<Acme>(json!({ "url": "now" }));
+    let message = "`clock::now` was called in a validation or a migration, which have no capabilities";
+    assert_eq!(failure(|| drop(impure.validate())), message);
     let unknown = host.block::<Acme>(json!({ "url": URL, "urls": 1 }));
     assert_eq!(unknown.validate().len(), 1, "an unknown field");
     let problem = host.migrate::<Acme>(2, &config()).expect_err("no such version");
@@ -467,16 +474,4 @@ fn hosts_are_nested_and_independent_of_other_threads() {
         assert!(other.contains("outside of a fake host"), "{other}");
     });
     assert!(failure(|| drop(http::get(URL).send())).starts_with("`Request::send` was called outside of a fake host"));
-}
-
-/// RFC 4231, test case 2, with a key that is text.
-#[test]
-fn signatures_are_real() {
-    let host = Host::new().secret("/key", "Jefe");
-    let parent = host.block::<Parent>(json!({}));
-    let hmac = parent.run(|parent| crypto::hmac_sha256(&parent.key, b"what do ya want for nothing?"));
-    let hmac: String = hmac.expect("a code").iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(hmac, "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
-    let problem = parent.run(|parent| crypto::sign_rs256(&parent.key, b"x")).expect_err("not a key");
-    assert_eq!(problem.message(), "the private key cannot be used: it is not PEM");
 }

@@ -69,8 +69,12 @@ impl Host {
     ///
     /// # Errors
     /// The conversion fails.
+    ///
+    /// # Panics
+    /// Panics if the conversion uses a capability.
     pub fn migrate<T: Operations>(&self, from_version: u32, config: &Value) -> Result<Value> {
-        let migrated = self.run(|| Exports::<T>::migrate(T::TYPE.to_owned(), from_version, config.to_string()))?;
+        let migrated =
+            self.run_as(Effect::Pure, || Exports::<T>::migrate(T::TYPE.to_owned(), from_version, config.to_string()))?;
         Ok(parsed(&migrated))
     }
 }
@@ -127,10 +131,13 @@ impl<'host, T: Operations> BlockUnderTest<'host, T> {
 
     /// Returns the violations of the rules that a schema cannot express. References have no
     /// configuration, as when the host validates.
+    ///
+    /// # Panics
+    /// Panics if the validation uses a capability.
     #[must_use]
     pub fn validate(&self) -> Vec<Violation> {
         let config = unresolved(&self.config).to_string();
-        let validated = self.host.run(|| Exports::<T>::validate(T::TYPE.to_owned(), config));
+        let validated = self.host.run_as(Effect::Pure, || Exports::<T>::validate(T::TYPE.to_owned(), config));
         let violations = validated.err().unwrap_or_default();
         violations.into_iter().map(|violation| Violation::new(violation.pointer, violation.message)).collect()
     }

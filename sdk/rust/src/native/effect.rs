@@ -11,6 +11,8 @@ pub(crate) enum Effect {
     /// write.
     #[default]
     Write,
+    /// A validation or a migration, which has no capabilities.
+    Pure,
     /// The operation only reads.
     Read {
         /// Name of the operation.

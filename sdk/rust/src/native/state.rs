@@ -96,11 +96,24 @@ impl Drop for Entered {
     }
 }
 
-/// Returns the host of the thread, for a function of the interface.
+/// Returns the host of the thread, for a function of a capability.
+///
+/// # Panics
+/// Panics if the thread has none, and in a validation or migration.
+pub(super) fn current(function: &str) -> Rc<State> {
+    let state = current_for_log(function);
+    assert!(
+        *state.effect.borrow() != Effect::Pure,
+        "`{function}` was called in a validation or a migration, which have no capabilities"
+    );
+    state
+}
+
+/// Returns the host of the thread, for the log, which is always available.
 ///
 /// # Panics
 /// Panics if the thread has none.
-pub(super) fn current(function: &str) -> Rc<State> {
+pub(super) fn current_for_log(function: &str) -> Rc<State> {
     CURRENT.with_borrow(Option::clone).unwrap_or_else(|| {
         panic!(
             "`{function}` was called outside of a fake host; call the block through \
