@@ -18,7 +18,7 @@ use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 pub(crate) use self::block::{
     BlockArgument, Copy, Create, Diff, Exec, Export, Fields, List, PinnedArgument, PlanFile, Purge, Reveal, Rollback,
-    Set,
+    Set, Variable,
 };
 pub(crate) use self::bundle::{
     Build, GrantChange, Grants, Info, Install, New, Publish, Registries, Search, Type, Types, Uninstall, Upgrade,

@@ -1,6 +1,6 @@
 //! `copy`: blocks like other blocks.
 
-use blockyard_tests::{Backend, TestYard, on_both};
+use blockyard_tests::{TestYard, on_both};
 use serde_json::{Value, json};
 
 on_both!(

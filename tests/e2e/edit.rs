@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use blockyard_tests::{Backend, CommandOutput, TestYard, on_both, run_command};
+use blockyard_tests::{CommandOutput, TestYard, on_both, run_command};
 use serde_json::json;
 
 on_both!(

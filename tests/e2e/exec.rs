@@ -1,6 +1,6 @@
 //! `exec`: programs with values of blocks in their environment.
 
-use blockyard_tests::{Backend, CommandOutput, TestYard, on_both};
+use blockyard_tests::{CommandOutput, TestYard, on_both};
 use serde_json::{Value, json};
 
 on_both!(

@@ -40,7 +40,8 @@ fn project_file_is_used_only_if_it_is_trusted() {
     assert_eq!(shown["yard"]["chosen_by"], "project file");
     let text = run_command(yard.command(&["status"]).env_remove("BLOCKYARD_YARD"), None).stdout;
     assert!(text.contains("none (project file, which is not trusted)"), "{text}");
-    run_command(yard.command(&["trust"]).env_remove("BLOCKYARD_YARD"), None);
+    let trusted = run_command(yard.command(&["trust"]).env_remove("BLOCKYARD_YARD"), None);
+    assert_eq!(trusted.code, 0, "{}", trusted.stderr);
     assert_eq!(status(&yard)["project"]["trust"], "trusted");
     fs::write(yard.path("blockyard.toml"), "yard = \"evil.db\"\n").expect("a file");
     assert_eq!(status(&yard)["project"]["trust"], "changed");

@@ -144,7 +144,7 @@ mod tests {
             r#"{"whole":-9223372036854775808,"large":18446744073709551615,"flag":true,"double":"-Infinity","#,
             r#""single":0.1,"exact":"12.30","bytes":"3q0=","text":"a\"b\\c\n\u0001é","nothing":null}"#,
             "\n",
-            r#"{"whole":null,"large":null,"flag":null,"double":1e300,"single":null,"exact":null,"bytes":null,"#,
+            r#"{"whole":null,"large":null,"flag":null,"double":1e+300,"single":null,"exact":null,"bytes":null,"#,
             r#""text":"","nothing":null}"#,
             "\n"
         );
