@@ -140,13 +140,13 @@ pub(crate) enum Command {
         after_help = "Example:\n  blockyard set sql-database/flights --set database=/tmp/other.db --if-revision 1"
     )]
     Set(Set),
-    /// Edit a block as TOML in the editor that `VISUAL` or `EDITOR` names. Secrets that are not listed
-    /// keep their values.
+    /// Edit a block as TOML in the editor that `VISUAL` or `EDITOR` names. The file contains
+    /// no secrets.
     #[command(after_help = "Example:\n  blockyard edit sql-database/flights")]
     Edit(BlockArgument),
     /// Create a block with the fields and secrets of another block of its type, and with changes.
     #[command(
-        after_help = "Example:\n  blockyard copy sql-database/flights sql-database/archive --set database=/srv/archive.db"
+        after_help = "Example:\n  blockyard copy sql-database/flights sql-database/archive --set database=/tmp/archive.db"
     )]
     Copy(Copy),
     /// List blocks.
@@ -181,7 +181,7 @@ pub(crate) enum Command {
     /// Run a program with values of blocks in its environment, after confirmation. Secrets are
     /// recorded in the audit trail like those of `reveal`, and are not written to disk.
     #[command(
-        after_help = "Example:\n  blockyard exec --env PGPASSWORD=sql-database/warehouse:password --yes -- psql -h db.example.com"
+        after_help = "Example:\n  blockyard exec --env PGPASSWORD=sql-database/warehouse:password --yes -- printenv PGPASSWORD"
     )]
     Exec(Exec),
     /// Check that a block is usable, e.g. that it can connect and authenticate.
@@ -202,7 +202,7 @@ pub(crate) enum Command {
     Execute(Statement),
     /// Copy the rows of a query to a table of another database, atomically. The rows are streamed.
     #[command(
-        after_help = "Example:\n  blockyard transfer sql-database/flights 'select * from flights where month = 2' sql-database/archive --table february"
+        after_help = "Example:\n  blockyard transfer sql-database/flights 'select 1 as one' sql-database/archive --table numbers"
     )]
     Transfer(Transfer),
     /// Copy objects to, from or between blocks that implement `object-storage`.

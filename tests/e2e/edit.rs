@@ -68,7 +68,7 @@ fn invalid_file_saves_nothing_and_is_retained(yard: &TestYard) {
         ("echo '[[' >> \"$1\"", "TOML"),
         ("echo 'animl = \"cat\"' >> \"$1\"", "unknown field"),
         ("sed -i 's#cage/lion#cage/tiger#' \"$1\"", "must contain the block `zoo-cage/lion` and no other"),
-        (": > \"$1\"", "must contain the block `zoo-cage/lion` and no other"),
+        (": > \"$1\"", "the file has no `version`"),
     ] {
         let output = edit(yard, script);
         assert_eq!(output.code, 4, "{script}: {}", output.stderr);

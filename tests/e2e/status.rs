@@ -34,7 +34,7 @@ fn each_setting_of_the_yard_is_named() {
 fn project_file_is_used_only_if_it_is_trusted() {
     let yard = TestYard::new();
     assert_eq!(status(&yard)["yard"]["chosen_by"], "default");
-    fs::write(yard.path("blockyard.toml"), "yard = \"project.db\"\n").expect("a file");
+    fs::write(yard.path("blockyard.toml"), "yard = \"sqlite:project.db\"\n").expect("a file");
     let shown = status(&yard);
     assert_eq!((&shown["project"]["trust"], &shown["yard"]["url"]), (&json!("untrusted"), &Value::Null));
     assert_eq!(shown["yard"]["chosen_by"], "project file");
@@ -43,7 +43,7 @@ fn project_file_is_used_only_if_it_is_trusted() {
     let trusted = run_command(yard.command(&["trust"]).env_remove("BLOCKYARD_YARD"), None);
     assert_eq!(trusted.code, 0, "{}", trusted.stderr);
     assert_eq!(status(&yard)["project"]["trust"], "trusted");
-    fs::write(yard.path("blockyard.toml"), "yard = \"evil.db\"\n").expect("a file");
+    fs::write(yard.path("blockyard.toml"), "yard = \"sqlite:evil.db\"\n").expect("a file");
     assert_eq!(status(&yard)["project"]["trust"], "changed");
 }
 

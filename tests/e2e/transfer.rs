@@ -1,6 +1,6 @@
 //! `transfer`: rows between databases of every dialect.
 
-use blockyard_tests::TestYard;
+use blockyard_tests::{TestYard, bundle};
 use serde_json::{Value, json};
 
 use crate::sql_operations::{count_of, each};
@@ -37,7 +37,7 @@ fn rows_arrive_unchanged_in_both_directions() {
 
 #[test]
 fn failed_transfer_changes_nothing() {
-    each("transfer-failed", |dialect, yard, block| {
+    each("transfer_failed", |dialect, yard, block| {
         prepare(yard, block);
         let to = ["sql-database/other", "--table", "birds"];
         let transfer = |statement: &str, more: &[&str]| {
@@ -61,6 +61,7 @@ fn failed_transfer_changes_nothing() {
 #[test]
 fn source_and_target_are_checked() {
     let yard = TestYard::with_sqlite();
+    yard.ok(&["install", &bundle("zoo"), "--yes"]);
     yard.keeper("ada", "badge");
     let from = ["transfer", "sql-database/flights", "select 1 as one"];
     let refused = yard.fails(3, &[&from[..], &["zoo-keeper/ada", "--table", "t"]].concat());

@@ -16,8 +16,8 @@ use crate::terminal::Failure;
 /// First lines of the file.
 const HELP: &str = "\
 # Save this file and close the editor to save a new revision of the block.
-# A secret that is not listed keeps its value. To replace it with a source, add
-# FIELD = \"env:NAME\", \"file:PATH\" or \"block:TYPE/NAME\".
+# A secret is \"kept\", which keeps its value. To replace it with a source, write
+# \"env:NAME\", \"file:PATH\" or \"block:TYPE/NAME\".
 # If nothing is changed, nothing is saved.
 
 ";
@@ -31,7 +31,7 @@ pub(super) async fn run(arguments: &BlockArgument, context: &Context) -> Outcome
     yard.export(std::slice::from_ref(address), &mut exported).await?;
     let before = format!("{HELP}{exported}");
     // The folder is private, because editors write backup files beside the file.
-    let folder = tempfile::Builder::new().prefix("blockyard-").tempdir().map_err(cannot_write)?;
+    let folder = private_folder().map_err(cannot_write)?;
     let path = folder.path().join(format!("{}-{}.toml", address.type_slug, address.name));
     std::fs::write(&path, &before).map_err(cannot_write)?;
     loop {
@@ -50,6 +50,15 @@ pub(super) async fn run(arguments: &BlockArgument, context: &Context) -> Outcome
     }
     yard.close().await;
     Ok(DONE)
+}
+
+/// Creates a folder that only this user can access.
+fn private_folder() -> std::io::Result<tempfile::TempDir> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix("blockyard-");
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
+    builder.tempdir()
 }
 
 /// Saves the edited file, if it is different.
