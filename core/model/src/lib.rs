@@ -7,6 +7,7 @@
 //! check it again.
 
 pub mod address;
+pub mod argument;
 pub mod audience;
 pub mod capability;
 mod cost;

@@ -7,6 +7,7 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::argument;
 use crate::capability::Capability;
 use crate::digest::Digest;
 use crate::effect::Effect;
@@ -126,6 +127,8 @@ struct OperationFormat {
     output: bool,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     safe: Vec<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    repeatable: bool,
 }
 
 /// Creates a schema of a manifest.
@@ -240,35 +243,7 @@ impl BlockType {
             if operations.iter().any(|other| other.name == described.name) {
                 problems.push(format!("operation `{}` is defined twice", described.name));
             }
-            let name = described.name;
-            let mut schema_of = |part: &str, document: Value| {
-                keep(compile(document, budget).map_err(|e| format!("operation `{name}`, {part}: {e}")), problems)
-            };
-            let arguments = schema_of("arguments", described.arguments);
-            let result = schema_of("result", described.result);
-            if described.effect != Effect::Read && !described.safe.is_empty() {
-                problems.push(format!("operation `{name}` declares safe requests, but its effect is not `read`"));
-            }
-            let safe = described
-                .safe
-                .iter()
-                .filter_map(|text| {
-                    let parsed: Result<SafeRequest, _> = text.parse();
-                    keep(parsed.map_err(|error| format!("operation `{name}`, safe request: {error}")), problems)
-                })
-                .collect();
-            if let (Some(arguments), Some(result)) = (arguments, result) {
-                operations.push(Operation {
-                    name,
-                    description: described.description,
-                    effect: described.effect,
-                    arguments,
-                    result,
-                    input: described.input,
-                    output: described.output,
-                    safe,
-                });
-            }
+            operations.extend(operation(described, compile, budget, problems));
         }
         for claimed in &format.interfaces {
             problems.extend(shortfalls(claimed, &operations));
@@ -292,6 +267,49 @@ impl BlockType {
     }
 }
 
+/// Checks an operation, except for its name.
+fn operation(
+    format: OperationFormat,
+    compile: Compile,
+    budget: &mut Budget,
+    problems: &mut Vec<String>,
+) -> Option<Operation> {
+    let OperationFormat { name, description, effect, arguments, result, input, output, safe, repeatable } = format;
+    let mut schema_of = |part: &str, document: Value| {
+        keep(compile(document, budget).map_err(|e| format!("operation `{name}`, {part}: {e}")), problems)
+    };
+    let arguments = schema_of("arguments", arguments);
+    let result = schema_of("result", result);
+    let of_arguments = arguments.iter().flat_map(argument::problems);
+    problems.extend(of_arguments.map(|problem| format!("operation `{name}`: {problem}")));
+    if effect != Effect::Read && !safe.is_empty() {
+        problems.push(format!("operation `{name}` declares safe requests, but its effect is not `read`"));
+    }
+    if effect == Effect::Read && repeatable {
+        problems.push(format!(
+            "operation `{name}` is declared as repeatable, but its effect is `read`, which always is; remove `repeatable`"
+        ));
+    }
+    let safe = safe
+        .iter()
+        .filter_map(|text| {
+            let parsed: Result<SafeRequest, _> = text.parse();
+            keep(parsed.map_err(|error| format!("operation `{name}`, safe request: {error}")), problems)
+        })
+        .collect();
+    Some(Operation {
+        arguments: arguments?,
+        result: result?,
+        name,
+        description,
+        effect,
+        input,
+        output,
+        safe,
+        repeatable,
+    })
+}
+
 fn checksum(format: &TypeFormat) -> Digest {
     let operations: Vec<Value> = format
         .operations
@@ -303,6 +321,9 @@ fn checksum(format: &TypeFormat) -> Digest {
             });
             if !o.safe.is_empty() {
                 operation["safe"] = json!(o.safe);
+            }
+            if o.repeatable {
+                operation["repeatable"] = json!(true);
             }
             operation
         })
@@ -353,6 +374,50 @@ mod tests {
         has("interface `database` has an operation `query`");
         has("interface `zoo-keeper` is not known");
         has("additionalProperties");
+    }
+
+    #[test]
+    fn repeatable_operations_write() {
+        let mut repeatable = manifest();
+        repeatable["types"][0]["operations"][0]["repeatable"] = json!(true);
+        let read = |m: &Value| Manifest::parse(&m.to_string()).expect("good");
+        let (before, after) = (read(&manifest()), read(&repeatable));
+        assert!(!before.types[0].operations[0].is_repeatable() && after.types[0].operations[0].is_repeatable());
+        assert_ne!(before.types[0].checksum, after.types[0].checksum);
+
+        let mut explicit = manifest();
+        explicit["types"][0]["operations"][0]["repeatable"] = json!(false);
+        assert_eq!(read(&explicit).types[0].checksum, before.types[0].checksum);
+
+        repeatable["types"][0]["operations"][0]["effect"] = json!("read");
+        let problems = Manifest::parse(&repeatable.to_string()).expect_err("must be refused").problems;
+        assert_eq!(
+            problems,
+            [
+                "type `cage`: operation `open` is declared as repeatable, but its effect is `read`, which always is; remove `repeatable`"
+            ]
+        );
+    }
+
+    #[test]
+    fn keywords_of_arguments_are_checked_and_part_of_the_checksum() {
+        let with = |keyword: &str, value: Value| {
+            let mut manifest = manifest();
+            let mut argument = json!({"type": "string"});
+            argument[keyword] = value;
+            manifest["types"][0]["operations"][0]["arguments"] =
+                json!({"type": "object", "properties": {"a": argument}});
+            Manifest::parse(&manifest.to_string())
+        };
+        let sum = |manifest: Result<Manifest, ManifestError>| manifest.expect("good").types[0].checksum;
+        let plain = sum(with("type", json!("string")));
+        assert_ne!(plain, sum(with("x-language", json!("sql"))));
+        assert_ne!(plain, sum(with("x-idempotency-key", json!(true))));
+        let problems = with("x-language", json!("sqk")).expect_err("must be refused").problems;
+        assert_eq!(
+            problems,
+            ["type `cage`: operation `open`: argument `a`, `x-language`: unknown language `sqk`; expected `sql`"]
+        );
     }
 
     #[test]

@@ -28,6 +28,18 @@ pub struct Operation {
     /// Requests of a read operation that are safe although their method is not. They are shown to
     /// the user who installs the bundle.
     pub safe: Vec<SafeRequest>,
+    /// True if a write operation declares that it may be repeated although it is not known whether
+    /// it was done.
+    pub repeatable: bool,
+}
+
+impl Operation {
+    /// Returns whether the operation may be repeated although it is not known whether it was done:
+    /// it reads, or declares it.
+    #[must_use]
+    pub fn is_repeatable(&self) -> bool {
+        self.effect == Effect::Read || self.repeatable
+    }
 }
 
 /// Returns the differences that prevent these operations from implementing the interface; empty if

@@ -204,6 +204,11 @@ impl Schema {
         keywords::fields(&self.document, pointer).into_iter().next()
     }
 
+    /// Returns the types that the field at this pointer accepts; empty if the schema names none.
+    pub(crate) fn types(&self, pointer: &Pointer) -> Vec<&str> {
+        keywords::types(&self.document, pointer)
+    }
+
     /// Resolves `$ref`, and an `anyOf` of one schema and `null`, which declares an optional value.
     pub(crate) fn resolve<'a>(&'a self, schema: &'a Value) -> Option<&'a Map<String, Value>> {
         keywords::resolve(&self.document, schema)

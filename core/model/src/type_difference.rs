@@ -70,7 +70,7 @@ pub struct OperationDifference {
     /// Effect in the new version; for a removed operation, in the old version.
     pub effect: String,
     /// Parts that differ, if the operation is changed: `effect`, `arguments`, `result`, `input`,
-    /// `output`, `safe`.
+    /// `output`, `safe`, `repeatable`.
     pub parts: Vec<String>,
 }
 
@@ -226,6 +226,7 @@ fn parts(new: &Operation, old: &Operation) -> Vec<String> {
         ("input", new.input == old.input),
         ("output", new.output == old.output),
         ("safe", new.safe == old.safe),
+        ("repeatable", new.repeatable == old.repeatable),
     ];
     all.into_iter().filter(|(_, same)| !same).map(|(part, _)| part.to_owned()).collect()
 }
