@@ -60,6 +60,10 @@ fn insert(request: &Value, known: &mut Known) -> Answer {
         assert!(request["jobReference"]["jobId"].is_null(), "a dry run has no job ID");
         return Answer::json(&job(request, "DONE", json!({"statistics": statistics})));
     }
+    let id = &request["jobReference"]["jobId"];
+    if known.jobs.iter().any(|job| job["jobReference"]["jobId"] == *id) {
+        return error(409, "duplicate", &format!("Already Exists: Job demo:EU.{id}"));
+    }
     let first = known.jobs.is_empty();
     known.jobs.push(request.clone());
     let source = &request["configuration"]["load"]["sourceUris"][0];
@@ -250,6 +254,20 @@ fn failed_script_is_not_restarted() {
     let script = "begin insert t values (1); insert moody values (2); end";
     let failed = cloud.yard.fails(1, &["call", "bigquery-warehouse/w", "execute", "--statement", script]);
     assert!(failed.contains("Error encountered during execution"), "{failed}");
+    assert_eq!(known.lock().expect("no panic").jobs.len(), 1);
+}
+
+#[test]
+fn repeated_call_with_a_job_id_starts_no_second_job() {
+    let Some((cloud, _server, known)) = start() else { return };
+    let call = |statement| ["query-into", "--statement", statement, "--table", "t", "--job_id", "nightly"];
+    for _ in 0..2 {
+        assert_eq!(cloud.warehouse(&call("select 1"))["job_id"], "nightly");
+    }
+    assert_eq!(known.lock().expect("no panic").jobs.len(), 1);
+    let other = [&["call", "bigquery-warehouse/w"][..], &call("select 2")].concat();
+    let refused = cloud.yard.run(&other).stderr;
+    assert!(refused.contains("job `nightly` exists, but has another statement"), "{refused}");
     assert_eq!(known.lock().expect("no panic").jobs.len(), 1);
 }
 

@@ -20,7 +20,7 @@ use object::{Object, Page};
 
 /// A Google Cloud Storage bucket, or the part of a bucket below a prefix.
 #[derive(Block, Debug)]
-#[block(type = "gcs-bucket", version = 1, title = "Google Cloud Storage bucket", interfaces("object-storage"))]
+#[block(type = "gcs-bucket", version = 1, title = "Google Cloud Storage bucket", interfaces(interface::ObjectStorage))]
 pub(crate) struct GcsBucket {
     /// Credentials for the requests, e.g. `gcp-credentials/prod`.
     pub(crate) credentials: BlockRef<GcpCredentials>,
@@ -60,9 +60,8 @@ struct Bucket {
 }
 
 #[operations]
-impl GcsBucket {
+impl interface::ObjectStorage for GcsBucket {
     /// Lists the objects whose paths begin with a prefix, one page at a time.
-    #[operation(read)]
     fn list(
         &self,
         /// Prefix of the paths, e.g. `2024/`.
@@ -101,7 +100,6 @@ impl GcsBucket {
     }
 
     /// Returns the metadata of an object.
-    #[operation(read)]
     fn stat(
         &self,
         /// Path of the object.
@@ -113,7 +111,6 @@ impl GcsBucket {
     /// Returns the bytes of an object, or a range of them. Cloud Storage decompresses an object
     /// with `Content-Encoding: gzip`, unless its `Cache-Control` contains `no-transform`; ranges
     /// of such an object are not supported.
-    #[operation(read)]
     fn get(
         &self,
         /// Path of the object.
@@ -155,8 +152,9 @@ impl GcsBucket {
         Ok(Streamed { result: Object { decoded, ..object }, body: answer.body })
     }
 
-    /// Stores the input as an object.
-    #[operation(write)]
+    /// Stores the input as an object. A repeated call replaces the object by the same content; with
+    /// `if_absent` or `if_generation`, it fails if the first one succeeded.
+    #[operation(repeatable)]
     fn put(
         &self,
         /// Path of the object.
@@ -195,7 +193,6 @@ impl GcsBucket {
     }
 
     /// Deletes an object.
-    #[operation(destructive)]
     fn delete(
         &self,
         /// Path of the object.
@@ -208,7 +205,7 @@ impl GcsBucket {
     }
 
     /// Copies an object within the bucket. The bytes are copied by Cloud Storage.
-    #[operation(write)]
+    #[operation(repeatable)]
     fn copy(
         &self,
         /// Path of the source object.
@@ -219,7 +216,10 @@ impl GcsBucket {
         let resource = self.rewrite(&self.name(&from)?, &self.name(&to)?, None)?;
         self.object(&resource)
     }
+}
 
+#[operations]
+impl GcsBucket {
     /// Moves an object to another path in the bucket.
     #[operation(destructive)]
     fn r#move(
@@ -280,7 +280,7 @@ impl GcsBucket {
 
     /// Creates a URL that allows anyone to write or delete an object for a limited time (V4
     /// signature). Requires a service account; no request is sent.
-    #[operation(destructive)]
+    #[operation(destructive, repeatable)]
     fn sign_write_url(
         &self,
         /// Path of the object.

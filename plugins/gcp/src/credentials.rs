@@ -15,7 +15,7 @@ const CLOUD_PLATFORM: &str = "https://www.googleapis.com/auth/cloud-platform";
 /// Credentials for Google Cloud: a service account key, or application-default credentials of a
 /// user.
 #[derive(Block, Clone, Debug)]
-#[block(type = "gcp-credentials", version = 1, title = "Google Cloud credentials", interfaces("credentials"))]
+#[block(type = "gcp-credentials", version = 1, title = "Google Cloud credentials", interfaces(interface::Credentials))]
 pub(crate) struct GcpCredentials {
     /// Project ID used for requests and billing, e.g. `my-project`. Defaults to the project of the
     /// service account or the user's quota project.
@@ -110,9 +110,8 @@ fn token_uri() -> String {
 }
 
 #[operations]
-impl GcpCredentials {
+impl interface::Credentials for GcpCredentials {
     /// Returns the service account, the project and the scopes of the credentials.
-    #[operation(read)]
     fn describe(&self) -> Result<Identity> {
         Ok(Identity {
             account: self.service_account.as_ref().map(|account| account.client_email.clone()),
@@ -120,7 +119,10 @@ impl GcpCredentials {
             scopes: self.scopes.clone(),
         })
     }
+}
 
+#[operations]
+impl GcpCredentials {
     /// Requests an access token.
     #[check]
     fn check(&self) -> Vec<Step> {

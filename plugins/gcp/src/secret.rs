@@ -17,7 +17,7 @@ const PAYLOAD_BYTES: usize = 64 << 10;
 /// A secret in Google Cloud Secret Manager, usable as the source of another block's secret:
 /// `block:gcp-secret/NAME`.
 #[derive(Block, Debug)]
-#[block(type = "gcp-secret", version = 1, title = "Google Cloud secret", interfaces("secret-store"))]
+#[block(type = "gcp-secret", version = 1, title = "Google Cloud secret", interfaces(interface::SecretStore))]
 pub(crate) struct GcpSecret {
     /// Credentials for the requests, e.g. `gcp-credentials/prod`.
     credentials: BlockRef<GcpCredentials>,
@@ -46,9 +46,8 @@ struct SecretVersion {
 }
 
 #[operations]
-impl GcpSecret {
+impl interface::SecretStore for GcpSecret {
     /// Returns the bytes of the secret as a stream.
-    #[operation(read)]
     fn read(&self) -> Result<Streamed<SecretVersion>> {
         let url = format!("{}/versions/{}:access", self.url()?, http::percent_encode(&self.secret_version));
         let answer = self.send(|| http::get(url.as_str()))?;
@@ -68,7 +67,10 @@ impl GcpSecret {
         }
         Ok(Streamed { result: version(&found), body: Body::from_bytes("application/octet-stream", &bytes) })
     }
+}
 
+#[operations]
+impl GcpSecret {
     /// Writes the input as a new version. Creates the secret if it does not exist.
     #[operation(write)]
     fn write(&self, input: Body) -> Result<SecretVersion> {
@@ -113,7 +115,7 @@ impl GcpSecret {
     }
 
     /// Disables a version, so that it cannot be read. It can be enabled again in Google Cloud.
-    #[operation(write)]
+    #[operation(write, repeatable)]
     fn disable(
         &self,
         /// Version number, e.g. `3`.

@@ -9,7 +9,7 @@ use blockyard_sdk::serde_json;
 
 /// Webhook of a chat or notification service, which receives messages as JSON.
 #[derive(Block)]
-#[block(type = "webhook", version = 1, title = "Webhook", interfaces("notification"))]
+#[block(type = "webhook", version = 1, title = "Webhook", interfaces(interface::Notification))]
 pub(crate) struct Webhook {
     /// URL that receives the messages, e.g. `https://chat.example.com/hooks/42`.
     url: String,
@@ -29,9 +29,8 @@ struct Notified {
 }
 
 #[operations]
-impl Webhook {
+impl interface::Notification for Webhook {
     /// Sends a message.
-    #[operation(write)]
     fn notify(
         &self,
         /// Subject in a few words, e.g. `nightly load`.
@@ -51,7 +50,10 @@ impl Webhook {
         let answer = request.send()?;
         Ok(Notified { status: answer.ok()?.status })
     }
+}
 
+#[operations]
+impl Webhook {
     /// Checks that the URL is reachable with a HEAD request. Sends no message, because a test
     /// message would reach real recipients.
     #[check]

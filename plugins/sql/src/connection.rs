@@ -5,7 +5,7 @@ use blockyard_sdk::sql::{Connection, Rows, Target};
 
 use crate::Dialect;
 use crate::database::SqlDatabase;
-use crate::parameters::{Parameters, bound};
+use crate::parameters::{Parameters, Query, bound};
 
 impl SqlDatabase {
     pub(crate) fn connect(&self) -> Result<Connection> {
@@ -22,6 +22,11 @@ impl SqlDatabase {
             options: self.options.clone().into_iter().chain(self.ca.clone().map(|ca| ("ca".to_owned(), ca))).collect(),
         };
         Connection::open(&target, self.password.as_ref())
+    }
+
+    /// Runs a query.
+    pub(crate) fn run(&self, query: &Query) -> Result<Rows> {
+        self.rows(&query.statement, &query.parameters)
     }
 
     pub(crate) fn rows(&self, statement: &str, parameters: &Parameters) -> Result<Rows> {

@@ -9,7 +9,7 @@ use crate::Dialect;
 use crate::catalog::{self, Table, TableColumn};
 use crate::column_type::Empty;
 use crate::load::{Loaded, Target};
-use crate::parameters::{Parameters, bound};
+use crate::parameters::{Parameters, Query, bound};
 use crate::rows::Format;
 use crate::{check, csv_file, script, unload, validation};
 
@@ -19,7 +19,7 @@ use crate::{check, csv_file, script, unload, validation};
     type = "sql-database",
     version = 1,
     title = "SQL database",
-    interfaces("database"),
+    interfaces(interface::Database),
     sql(
         dialect = "/dialect",
         host = "/host",
@@ -112,43 +112,24 @@ enum Mode {
 type Row = Map<String, Value>;
 
 #[operations]
-impl SqlDatabase {
+impl interface::Database for SqlDatabase {
     /// Runs a read-only statement and returns its rows as an Arrow IPC stream.
-    #[operation(read)]
-    fn query(
-        &self,
-        /// SQL statement with parameters as `:name` or `?`, e.g. `SELECT * FROM flights WHERE id =
-        /// :id`.
-        statement: String,
-        /// Parameter values: an object for `:name`, e.g. `{"id": 7}`, or a list for `?`, e.g.
-        /// `[7]`. `{"$bytes": "3q0="}` is base64-encoded bytes.
-        #[serde(default)]
-        parameters: Parameters,
-    ) -> Result<Streamed<Queried>> {
-        let rows = self.rows(&statement, &parameters)?;
+    fn query(&self, #[flatten] query: Query) -> Result<Streamed<Queried>> {
+        let rows = self.run(&query)?;
         Ok(Streamed { result: Queried { columns: describe(&rows) }, body: rows.into_arrow() })
     }
 
     /// Runs a statement that changes data and returns the number of rows changed.
-    #[operation(write)]
-    fn execute(
-        &self,
-        /// SQL statement with parameters as `:name` or `?`.
-        statement: String,
-        /// Parameter values: an object for `:name`, e.g. `{"id": 7}`, or a list for `?`, e.g.
-        /// `[7]`. `{"$bytes": "3q0="}` is base64-encoded bytes.
-        #[serde(default)]
-        parameters: Parameters,
-    ) -> Result<Executed> {
-        let (statement, values) = bound(&statement, &parameters, self.dialect)?;
+    fn execute(&self, #[flatten] query: Query) -> Result<Executed> {
+        let (statement, values) = bound(&query.statement, &query.parameters, self.dialect)?;
         Ok(self.connect()?.execute(&statement, &values)?.into())
     }
 
     /// Runs a statement once for each set of parameters, atomically.
-    #[operation(write)]
     fn execute_many(
         &self,
         /// SQL statement with parameters as `:name` or `?`.
+        #[block(language = "sql")]
         statement: String,
         /// Sets of parameter values, each an object for `:name` or a list for `?`, e.g. `[{"id":
         /// 1}, {"id": 2}]`.
@@ -171,55 +152,35 @@ impl SqlDatabase {
     }
 
     /// Returns the first row of a query, or null.
-    #[operation(read)]
-    fn fetch_one(
-        &self,
-        /// SQL statement with parameters as `:name` or `?`.
-        statement: String,
-        /// Parameter values: an object for `:name`, e.g. `{"id": 7}`, or a list for `?`, e.g.
-        /// `[7]`. `{"$bytes": "3q0="}` is base64-encoded bytes.
-        #[serde(default)]
-        parameters: Parameters,
-    ) -> Result<Option<Row>> {
-        Ok(self.rows(&statement, &parameters)?.objects(1)?.pop())
+    fn fetch_one(&self, #[flatten] query: Query) -> Result<Option<Row>> {
+        Ok(self.run(&query)?.objects(1)?.pop())
     }
 
     /// Returns at most the first `size` rows of a query.
-    #[operation(read)]
     fn fetch_many(
         &self,
-        /// SQL statement with parameters as `:name` or `?`.
-        statement: String,
-        /// Parameter values: an object for `:name`, e.g. `{"id": 7}`, or a list for `?`, e.g.
-        /// `[7]`. `{"$bytes": "3q0="}` is base64-encoded bytes.
-        #[serde(default)]
-        parameters: Parameters,
+        #[flatten] query: Query,
         /// Maximum number of rows.
         size: u32,
     ) -> Result<Vec<Row>> {
-        self.rows(&statement, &parameters)?.objects(size as usize)
+        self.run(&query)?.objects(size as usize)
     }
 
     /// Returns all rows of a query as values. Use `query` for results that do not fit in memory.
-    #[operation(read)]
-    fn fetch_all(
-        &self,
-        /// SQL statement with parameters as `:name` or `?`.
-        statement: String,
-        /// Parameter values: an object for `:name`, e.g. `{"id": 7}`, or a list for `?`, e.g.
-        /// `[7]`. `{"$bytes": "3q0="}` is base64-encoded bytes.
-        #[serde(default)]
-        parameters: Parameters,
-    ) -> Result<Vec<Row>> {
-        self.rows(&statement, &parameters)?.objects(usize::MAX)
+    fn fetch_all(&self, #[flatten] query: Query) -> Result<Vec<Row>> {
+        self.run(&query)?.objects(usize::MAX)
     }
+}
 
+#[operations]
+impl SqlDatabase {
     /// Runs several statements in one transaction. If one fails, none takes effect, except that
     /// MySQL and MariaDB commit implicitly at statements that change a table definition.
     #[operation(write)]
     fn script(
         &self,
         /// SQL statements separated by semicolons, without parameters.
+        #[block(language = "sql")]
         script: String,
     ) -> Result<Scripted> {
         let statements = script::statements(&script, self.dialect)?;
@@ -308,16 +269,11 @@ impl SqlDatabase {
     #[operation(read)]
     fn unload(
         &self,
-        /// SQL statement with parameters as `:name` or `?`.
-        statement: String,
-        /// Parameter values: an object for `:name`, e.g. `{"id": 7}`, or a list for `?`, e.g.
-        /// `[7]`. `{"$bytes": "3q0="}` is base64-encoded bytes.
-        #[serde(default)]
-        parameters: Parameters,
+        #[flatten] query: Query,
         /// Format of the file.
         format: Format,
     ) -> Result<InParts<Queried>> {
-        let rows = self.rows(&statement, &parameters)?;
+        let rows = self.run(&query)?;
         let columns = describe(&rows);
         Ok(InParts { result: Queried { columns }, parts: unload::unload(rows, format, self.dialect)? })
     }

@@ -22,6 +22,19 @@ pub(crate) enum Parameters {
     Positional(Vec<Value>),
 }
 
+/// Statement with its parameter values.
+#[data]
+pub(crate) struct Query {
+    /// SQL statement with parameters as `:name` or `?`, e.g. `SELECT * FROM flights WHERE id =
+    /// :id`.
+    #[block(language = "sql")]
+    pub(crate) statement: String,
+    /// Parameter values: an object for `:name`, e.g. `{"id": 7}`, or a list for `?`, e.g. `[7]`.
+    /// `{"$bytes": "3q0="}` is base64-encoded bytes.
+    #[serde(default)]
+    pub(crate) parameters: Parameters,
+}
+
 /// Implemented manually, because the derived implementation for untagged enums rejects integers of
 /// more than 64 bits.
 impl<'de> serde::Deserialize<'de> for Parameters {

@@ -4,7 +4,8 @@ use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote};
 use syn::{Attribute, Data, DeriveInput, Field, Fields, LitInt, LitStr, Path};
 
-use crate::field;
+use crate::field::{self, Position};
+use crate::interface;
 use crate::mistakes::Mistakes;
 use crate::source::documentation;
 
@@ -14,7 +15,8 @@ struct TypeAttribute {
     slug: Option<LitStr>,
     version: Option<LitInt>,
     title: Option<LitStr>,
-    interfaces: Vec<LitStr>,
+    /// The traits of the standard interfaces.
+    interfaces: Vec<Path>,
     /// The struct of the previous version.
     previous: Option<Path>,
     /// The fields that identify a database, for each `sql(…)`: members of `x-sql` with JSON
@@ -40,40 +42,15 @@ pub(crate) fn derive(input: TokenStream) -> syn::Result<TokenStream> {
     if description.is_empty() {
         mistakes.add(name, "a block type requires a description: add a doc comment to the struct");
     }
-    let fields = match &input.data {
-        Data::Struct(data) => match &data.fields {
-            Fields::Named(fields) => fields.named.iter().collect(),
-            Fields::Unit => Vec::new(),
-            Fields::Unnamed(_) => {
-                mistakes.add(name, "a block type must be a struct with named fields");
-                Vec::new()
-            }
-        },
-        _ => {
-            mistakes.add(name, "a block type must be a struct");
-            Vec::new()
-        }
-    };
-
     let mut mirrored = Vec::new();
     let mut names = Vec::new();
-    for (order, field) in fields.into_iter().enumerate() {
-        let Some(field_name) = &field.ident else { continue };
-        let ty = &field.ty;
-        let attributes = field.attrs.iter().filter(|attribute| !attribute.path().is_ident("block"));
-        let schema = field::schema_attributes(field, &mut mistakes);
-        let skipped = attribute.previous.as_ref().map(|_| skip_absent(field));
-        mirrored.push(quote! {
-            #(#attributes)*
-            #schema
-            #skipped
-            #[schemars(extend("x-order" = #order))]
-            #field_name: #ty
-        });
-        names.push(field_name);
+    for (order, field) in named_fields(&input, &mut mistakes).enumerate() {
+        mirrored.push(configuration_field(field, order, &attribute, &mut mistakes));
+        names.extend(&field.ident);
     }
     mistakes.finish()?;
 
+    let outer_description = field::description(&input.attrs);
     let outer =
         input.attrs.iter().filter(|attribute| attribute.path().is_ident("serde") || attribute.path().is_ident("doc"));
     let mirror = format_ident!("{name}Configuration");
@@ -81,6 +58,7 @@ pub(crate) fn derive(input: TokenStream) -> syn::Result<TokenStream> {
     let serialize = attribute.previous.as_ref().map(|_| quote! { ::blockyard_sdk::serde::Serialize, });
     let migrate = attribute.previous.as_ref().map(|previous| migration(previous, &mirror, &names));
     let TypeAttribute { slug, version, title, interfaces, .. } = attribute;
+    let implemented = implemented(&interfaces);
     let title = title.map_or_else(|| quote! { #slug }, |title| quote! { #title });
     Ok(quote! {
         const _: () = {
@@ -89,6 +67,7 @@ pub(crate) fn derive(input: TokenStream) -> syn::Result<TokenStream> {
             #[serde(crate = "::blockyard_sdk::serde", deny_unknown_fields)]
             #[schemars(crate = "::blockyard_sdk::schemars")]
             #sql
+            #outer_description
             struct #mirror { #(#mirrored),* }
 
             impl ::blockyard_sdk::Block for #name {
@@ -96,7 +75,8 @@ pub(crate) fn derive(input: TokenStream) -> syn::Result<TokenStream> {
                 const VERSION: u32 = #version;
                 const TITLE: &'static str = #title;
                 const DESCRIPTION: &'static str = #description;
-                const INTERFACES: &'static [&'static str] = &[#(#interfaces),*];
+                const INTERFACES: &'static [&'static str] = &[#(<Self as #interfaces>::NAME),*];
+                #implemented
 
                 fn schema() -> ::blockyard_sdk::serde_json::Value {
                     ::blockyard_sdk::schemars::schema_for!(#mirror).into()
@@ -111,6 +91,84 @@ pub(crate) fn derive(input: TokenStream) -> syn::Result<TokenStream> {
             }
         };
     })
+}
+
+/// Returns the fields of the struct. They have names, unless there is a mistake.
+fn named_fields<'a>(input: &'a DeriveInput, mistakes: &mut Mistakes) -> impl Iterator<Item = &'a Field> + use<'a> {
+    let fields = match &input.data {
+        Data::Struct(data) => match &data.fields {
+            Fields::Named(fields) => Some(&fields.named),
+            Fields::Unit => None,
+            Fields::Unnamed(_) => {
+                mistakes.add(&input.ident, "a block type must be a struct with named fields");
+                None
+            }
+        },
+        _ => {
+            mistakes.add(&input.ident, "a block type must be a struct");
+            None
+        }
+    };
+    fields.into_iter().flatten()
+}
+
+/// Returns the field of the struct from which a configuration is deserialized.
+fn configuration_field(field: &Field, order: usize, attribute: &TypeAttribute, mistakes: &mut Mistakes) -> TokenStream {
+    let Field { ident, ty, .. } = field;
+    let attributes = field.attrs.iter().filter(|attribute| !attribute.path().is_ident("block"));
+    let schema = field::schema_attributes(&field.attrs, ty, Position::Configuration, mistakes);
+    let skipped = attribute.previous.as_ref().map(|_| skip_absent(field));
+    quote! {
+        #(#attributes)*
+        #schema
+        #skipped
+        #[schemars(extend("x-order" = #order))]
+        #ident: #ty
+    }
+}
+
+/// Returns the members of `Block` that lead to the operations of the interfaces.
+fn implemented(interfaces: &[Path]) -> TokenStream {
+    if interfaces.is_empty() {
+        return TokenStream::new();
+    }
+    let blocks: Vec<TokenStream> = interfaces
+        .iter()
+        .map(|interface| {
+            quote! { <<Self as #interface>::Operations as ::blockyard_sdk::OperationsBlock<Self>> }
+        })
+        .collect();
+    quote! {
+        fn interface_operations() -> ::std::vec::Vec<::blockyard_sdk::OperationDescription> {
+            let mut all = ::std::vec::Vec::new();
+            #(all.extend(#blocks::describe());)*
+            all
+        }
+
+        fn invoke_interface(
+            &self,
+            call: &mut ::blockyard_sdk::Call<'_>,
+        ) -> ::blockyard_sdk::Result<::core::option::Option<::blockyard_sdk::Reply>> {
+            #(
+                if let ::core::option::Option::Some(reply) = #blocks::invoke(self, call)? {
+                    return ::core::result::Result::Ok(::core::option::Option::Some(reply));
+                }
+            )*
+            ::core::result::Result::Ok(::core::option::Option::None)
+        }
+    }
+}
+
+/// Parses one of `interfaces(…)`: the trait of a standard interface.
+fn interface_trait(input: syn::parse::ParseStream<'_>) -> syn::Result<Path> {
+    if let Some(name) = input.parse::<Option<LitStr>>()? {
+        let trait_name = interface::named(&name.value()).map_or("Notification", |known| known.trait_name);
+        let message = format!(
+            "expected the trait of a standard interface, such as `interfaces(interface::{trait_name})`, which `#[operations] impl interface::{trait_name} for …` implements"
+        );
+        return Err(syn::Error::new(name.span(), message));
+    }
+    Path::parse_mod_style(input)
 }
 
 /// Returns the methods of `Block` that convert configurations of older versions.
@@ -165,9 +223,7 @@ impl TypeAttribute {
                 } else if meta.path.is_ident("interfaces") {
                     let list;
                     syn::parenthesized!(list in meta.input);
-                    parsed
-                        .interfaces
-                        .extend(list.parse_terminated(<LitStr as syn::parse::Parse>::parse, syn::Token![,])?);
+                    parsed.interfaces.extend(list.parse_terminated(interface_trait, syn::Token![,])?);
                 } else if meta.path.is_ident("sql") {
                     let mut members = Vec::new();
                     meta.parse_nested_meta(|member| {
@@ -180,7 +236,7 @@ impl TypeAttribute {
                     parsed.sql.push(members);
                 } else {
                     return Err(meta.error(
-                        "expected `type = \"…\"`, `version = 1`, `title = \"…\"`, `previous = Struct`, `interfaces(\"…\")` or `sql(database = \"/FIELD\", …)`",
+                        "expected `type = \"…\"`, `version = 1`, `title = \"…\"`, `previous = Struct`, `interfaces(interface::Database)` or `sql(database = \"/FIELD\", …)`",
                     ));
                 }
                 Ok(())

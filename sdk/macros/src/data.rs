@@ -4,8 +4,10 @@ use proc_macro2::TokenStream;
 use quote::quote;
 use syn::{Attribute, Data, DeriveInput, Fields};
 
-use crate::field;
+use crate::argument::wire_name;
+use crate::field::{self, Position};
 use crate::mistakes::Mistakes;
+use crate::source::mentions_word;
 
 pub(crate) fn expand(arguments: &TokenStream, item: TokenStream) -> syn::Result<TokenStream> {
     let mut item: DeriveInput = syn::parse2(item)?;
@@ -24,18 +26,34 @@ pub(crate) fn expand(arguments: &TokenStream, item: TokenStream) -> syn::Result<
             if open {
                 mistakes.add(&item.ident, "only a struct can be `open`; use a map for unknown fields");
             }
-            data.variants.iter_mut().for_each(|variant| extend(&mut variant.fields, &mut mistakes));
+            for variant in &mut data.variants {
+                extend(&mut variant.fields, &mut mistakes);
+                let description = field::description(&variant.attrs);
+                variant.attrs.extend(attributes(&description));
+            }
         }
         Data::Union(_) => mistakes.add(&item.ident, "a union cannot be represented in JSON"),
     }
     mistakes.finish()?;
     let unknown_fields = unknown_fields(&item, open);
+    let description = field::description(&item.attrs);
+    let names = if open { None } else { field_names(&item) };
+    let fields = names.map(|names| {
+        let name = &item.ident;
+        quote! {
+            impl ::blockyard_sdk::Fields for #name {
+                const NAMES: &'static [&'static str] = &[#(#names),*];
+            }
+        }
+    });
     Ok(quote! {
         #[derive(::blockyard_sdk::serde::Serialize, ::blockyard_sdk::serde::Deserialize, ::blockyard_sdk::schemars::JsonSchema)]
         #[serde(crate = "::blockyard_sdk::serde")]
         #[schemars(crate = "::blockyard_sdk::schemars")]
         #unknown_fields
+        #description
         #item
+        #fields
     })
 }
 
@@ -48,12 +66,6 @@ fn unknown_fields(item: &DeriveInput, open: bool) -> TokenStream {
     if open {
         return quote! { #[schemars(extend("additionalProperties" = true))] };
     }
-    let mentions_word = |attribute: &Attribute, word: &str| match &attribute.meta {
-        syn::Meta::List(list) if ["serde", "schemars"].iter().any(|name| list.path.is_ident(name)) => {
-            list.tokens.clone().into_iter().any(|token| token.to_string() == word)
-        }
-        _ => false,
-    };
     let of_type =
         |words: &[&str]| item.attrs.iter().any(|attribute| words.iter().any(|word| mentions_word(attribute, word)));
     let flattened = match &item.data {
@@ -70,12 +82,33 @@ fn unknown_fields(item: &DeriveInput, open: bool) -> TokenStream {
     }
 }
 
-/// Adds the `#[block(…)]` attributes of fields to their schemas.
+/// Returns the names of the fields in JSON. `None` if they are not exactly the fields of a struct.
+fn field_names(item: &DeriveInput) -> Option<Vec<String>> {
+    let Data::Struct(syn::DataStruct { fields: Fields::Named(fields), .. }) = &item.data else { return None };
+    let has = |attributes: &[Attribute], words: &[&str]| {
+        attributes.iter().any(|attribute| words.iter().any(|word| mentions_word(attribute, word)))
+    };
+    let is_plain = item.generics.params.is_empty()
+        && !has(
+            &item.attrs,
+            &["rename_all", "rename_all_fields", "transparent", "from", "try_from", "additionalProperties"],
+        )
+        && !fields.named.iter().any(|field| has(&field.attrs, &["flatten", "skip", "skip_deserializing", "alias"]));
+    is_plain
+        .then(|| fields.named.iter().filter_map(|field| Some(wire_name(field.ident.as_ref()?, &field.attrs))).collect())
+}
+
+/// Replaces the `#[block(…)]` attributes of fields by those of their schemas.
 fn extend(fields: &mut Fields, mistakes: &mut Mistakes) {
     for field in fields.iter_mut() {
-        let schema = field::schema_attributes(field, mistakes);
+        let schema = field::schema_attributes(&field.attrs, &field.ty, Position::Data, mistakes);
         field.attrs.retain(|attribute| !attribute.path().is_ident("block"));
-        let attributes: syn::ItemStruct = syn::parse_quote! { #schema struct Bearer; };
-        field.attrs.extend(attributes.attrs);
+        field.attrs.extend(attributes(&schema));
     }
+}
+
+/// Parses outer attributes.
+fn attributes(tokens: &TokenStream) -> Vec<Attribute> {
+    let bearer: syn::ItemStruct = syn::parse_quote! { #tokens struct Bearer; };
+    bearer.attrs
 }

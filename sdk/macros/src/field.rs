@@ -1,16 +1,22 @@
-//! The `#[block(…)]` attribute of fields, in a configuration or in nested data.
+//! The `#[block(…)]` attribute of fields and arguments, and their descriptions.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::quote;
-use syn::{Attribute, Field, LitStr};
+use syn::{Attribute, LitStr, Type};
 
 use crate::mistakes::Mistakes;
-use crate::source::mentions;
+use crate::source::{documentation, mentions, mentions_word};
+
+/// Languages that an argument can be marked with.
+const LANGUAGES: [&str; 1] = ["sql"];
 
 #[derive(Default)]
 struct FieldAttribute {
     secret: SecretAttribute,
     interface: Option<LitStr>,
+    language: Option<LitStr>,
+    /// The position of `idempotency_key`.
+    idempotency_key: Option<Span>,
 }
 
 /// Permitted uses of a secret field.
@@ -40,36 +46,72 @@ impl SecretAttribute {
     }
 }
 
-/// Returns `schemars` attributes that add the permitted uses of a secret, or the interface of a
-/// reference, to the schema of a field.
-pub(crate) fn schema_attributes(field: &Field, mistakes: &mut Mistakes) -> TokenStream {
-    let FieldAttribute { secret, interface } = FieldAttribute::parse(&field.attrs, mistakes);
-    let ty = &field.ty;
-    let is_secret = mentions(ty, "Secret");
-    if is_secret && secret.audience.is_empty() && secret.token.is_empty() && secret.sign.is_empty() {
-        mistakes.add(ty, "a secret requires its permitted use: add `#[block(audience = \"sql\")]`, or an origin such as `\"https://api.example.com\"`");
-    }
-    if !is_secret && !secret.is_empty() {
-        mistakes.add(ty, "only a `Secret` can have an audience, headers, token endpoints or signing forms");
-    }
+/// Position of a field.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Position {
+    /// In the configuration of a block.
+    Configuration,
+    /// In nested data, or an argument of an operation.
+    Data,
+}
+
+/// Returns `schemars` attributes that add the meaning of `#[block(…)]` and the description to the
+/// schema of a field.
+pub(crate) fn schema_attributes(
+    attributes: &[Attribute],
+    ty: &Type,
+    position: Position,
+    mistakes: &mut Mistakes,
+) -> TokenStream {
+    let attribute = FieldAttribute::parse(attributes, mistakes);
+    let secret = attribute.secret.schema(ty, mistakes);
     if !mentions(ty, "BlockRef")
-        && let Some(interface) = &interface
+        && let Some(interface) = &attribute.interface
     {
         mistakes.add(interface, "only a `BlockRef` can have an interface");
     }
-    let audience = is_secret.then(|| {
+    let interface =
+        attribute.interface.as_ref().map(|name| quote! { #[schemars(transform = ::blockyard_sdk::Interface(#name))] });
+    let language = attribute.language(ty, mistakes);
+    let idempotency_key = attribute.idempotency_key(ty, position, mistakes);
+    let description = description(attributes);
+    quote! { #description #secret #interface #language #idempotency_key }
+}
+
+/// Returns the `schemars` attribute with the description of a type, a field or a variant, unless
+/// the author has specified one.
+pub(crate) fn description(attributes: &[Attribute]) -> TokenStream {
+    let text = documentation(attributes);
+    let decided = attributes.iter().any(|attribute| mentions_word(attribute, "description"));
+    if text.is_empty() || decided {
+        TokenStream::new()
+    } else {
+        quote! { #[schemars(description = #text)] }
+    }
+}
+
+impl SecretAttribute {
+    /// Returns the `schemars` attribute for the permitted uses of a secret.
+    fn schema(&self, ty: &Type, mistakes: &mut Mistakes) -> TokenStream {
+        let is_secret = mentions(ty, "Secret");
+        if is_secret && self.audience.is_empty() && self.token.is_empty() && self.sign.is_empty() {
+            mistakes.add(ty, "a secret requires its permitted use: add `#[block(audience = \"sql\")]`, or an origin such as `\"https://api.example.com\"`");
+        }
+        if !is_secret && !self.is_empty() {
+            mistakes.add(ty, "only a `Secret` can have an audience, headers, token endpoints or signing forms");
+        }
+        if !is_secret {
+            return TokenStream::new();
+        }
         let joined = |list: &[LitStr]| list.iter().map(LitStr::value).collect::<Vec<_>>().join(" ");
-        let SecretAttribute { audience, header, token, sign } = &secret;
+        let Self { audience, header, token, sign } = self;
         let [audience, header, token, sign] = [audience, header, token, sign].map(|list| joined(list));
         quote! {
             #[schemars(transform = ::blockyard_sdk::SecretUse {
                 audience: #audience, header: #header, token: #token, sign: #sign,
             })]
         }
-    });
-    let interface =
-        interface.map(|interface| quote! { #[schemars(transform = ::blockyard_sdk::Interface(#interface))] });
-    quote! { #audience #interface }
+    }
 }
 
 impl FieldAttribute {
@@ -81,9 +123,13 @@ impl FieldAttribute {
                     list.push(meta.value()?.parse()?);
                 } else if meta.path.is_ident("interface") {
                     parsed.interface = Some(meta.value()?.parse()?);
+                } else if meta.path.is_ident("language") {
+                    parsed.language = Some(meta.value()?.parse()?);
+                } else if meta.path.is_ident("idempotency_key") {
+                    parsed.idempotency_key = Some(syn::spanned::Spanned::span(&meta.path));
                 } else {
                     return Err(meta.error(
-                        "expected `audience = \"…\"`, `header = \"…\"`, `token = \"…\"`, `sign = \"…\"` or `interface = \"…\"`",
+                        "expected `audience = \"…\"`, `header = \"…\"`, `token = \"…\"`, `sign = \"…\"`, `interface = \"…\"`, `language = \"sql\"` or `idempotency_key`",
                     ));
                 }
                 Ok(())
@@ -93,5 +139,27 @@ impl FieldAttribute {
             }
         }
         parsed
+    }
+
+    fn language(&self, ty: &Type, mistakes: &mut Mistakes) -> Option<TokenStream> {
+        let language = self.language.as_ref()?;
+        if !LANGUAGES.contains(&language.value().as_str()) {
+            mistakes.add(language, format!("unknown language; expected `{}`", LANGUAGES.join("`, `")));
+        }
+        if !mentions(ty, "String") {
+            mistakes.add(ty, "only a `String` can have a language");
+        }
+        Some(quote! { #[schemars(extend("x-language" = #language))] })
+    }
+
+    fn idempotency_key(&self, ty: &Type, position: Position, mistakes: &mut Mistakes) -> Option<TokenStream> {
+        let span = self.idempotency_key?;
+        if position == Position::Configuration {
+            mistakes.join(syn::Error::new(span, "only an argument of an operation can be an idempotency key"));
+        }
+        if !mentions(ty, "String") || mentions(ty, "Vec") {
+            mistakes.add(ty, "an idempotency key must be a `String` or an `Option<String>`");
+        }
+        Some(quote! { #[schemars(extend("x-idempotency-key" = true))] })
     }
 }

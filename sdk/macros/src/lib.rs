@@ -1,10 +1,13 @@
 //! Macros of `blockyard-sdk`. All mistakes are reported at once, each at its span and with the fix,
 //! because the macros are a bundle author's first contact with Blockyard.
 
+mod argument;
 mod block;
 mod data;
 mod field;
+mod interface;
 mod mistakes;
+mod operation;
 mod operations;
 mod source;
 
@@ -12,26 +15,18 @@ use proc_macro::TokenStream;
 
 /// Derives a block type from the struct of its configuration.
 ///
-/// ```ignore
-/// /// ACME web hook.
-/// #[derive(Block)]
-/// #[block(type = "acme-webhook", version = 1, title = "ACME web hook", interfaces("notification"))]
-/// struct Webhook {
-///     /// URL of the web hook.
-///     url: String,
-///     /// Access token of the web hook.
-///     #[block(audience = "https://hooks.acme.example")]
-///     token: Secret<String>,
-/// }
-/// ```
+/// Doc comments become descriptions, in Markdown, and the order of the fields is the order of
+/// prompts. `#[serde(…)]` and `#[schemars(…)]` are supported on fields.
 ///
-/// Doc comments become descriptions, and the order of the fields is the order of prompts.
-/// `#[serde(…)]` and `#[schemars(…)]` are supported on fields. A `Secret` field declares its uses:
-/// `audience` (`sql`, or the origins of requests that may contain it), `header` (the headers that
-/// may contain it, by default `authorization`), `token` (the URLs of token endpoints at which it is
-/// exchanged) and `sign` (the forms of the strings that it signs). A `BlockRef<Type>` is a
-/// reference to another block. A plain `BlockRef` declares the interface that it requires:
-/// `#[block(interface = "secret-store")]`.
+/// `#[block(…)]` on the struct has `type`, the slug; `version`, counted from 1; and optionally
+/// `title`, `interfaces(interface::Database)` with the traits of standard interfaces, `sql(…)` with
+/// the fields that name a database, and `previous`.
+///
+/// A `Secret` field declares its uses: `audience` (`sql`, or the origins of requests that may
+/// contain it), `header` (the headers that may contain it, by default `authorization`), `token`
+/// (the URLs of token endpoints at which it is exchanged) and `sign` (the forms of the strings that
+/// it signs). A `BlockRef<Type>` is a reference to another block. A plain `BlockRef` declares the
+/// interface that it requires: `#[block(interface = "secret-store")]`.
 ///
 /// `#[block(type = "acme-webhook", version = 2, previous = WebhookV1)]` names the struct of the
 /// previous version, from which a `From` or `TryFrom` implementation converts configurations. See
@@ -43,32 +38,44 @@ pub fn block(input: TokenStream) -> TokenStream {
 
 /// Implements the operations of a block type from the methods of an `impl` block.
 ///
-/// ```ignore
-/// #[operations]
-/// impl Webhook {
-///     /// Sends a message.
-///     #[operation(write)]
-///     fn send(
-///         &self,
-///         /// Text of the message.
-///         message: String,
-///     ) -> Result<Receipt> { todo!() }
+/// A method with `#[operation(EFFECT)]` is an operation. The effect is `read`, `write` or
+/// `destructive`. `#[operation(read, safe("POST https://api.example.com/v1/search"))]` declares
+/// requests that are safe despite their method. `#[operation(write, repeatable)]` declares that the
+/// operation may be repeated although it is not known whether it was done, e.g. because it replaces
+/// an object by the same content. A `read` is always repeatable. Methods without an attribute are
+/// left unchanged.
 ///
-///     /// Checks that the URL is valid.
-///     #[check]
-///     fn check(&self) -> Vec<Step> { todo!() }
+/// Doc comments of methods and arguments become descriptions. An argument of type `Body` is the
+/// input stream of the caller, and a result of type `Streamed<T>` has an output stream.
 ///
-///     #[validate]
-///     fn validate(&self) -> Vec<Violation> { todo!() }
-/// }
-/// ```
+/// Attributes of arguments:
 ///
-/// The effect is `read`, `write` or `destructive`. Doc comments of methods and arguments become
-/// descriptions. An argument of type `Body` is the input stream of the caller, and a result of type
-/// `Streamed<T>` has an output stream. Methods without an attribute are left unchanged.
+/// - `#[serde(default)]`: the argument is optional, as is one of type `Option`.
+/// - `#[block(language = "sql")]`: the argument is text in a language, into which no values are
+///   inserted.
+/// - `#[block(idempotency_key)]`: the argument is the key by which the remote service recognizes a
+///   repeated call.
+/// - `#[flatten]`: the fields of a struct with `#[data]` are arguments. Several operations can share
+///   them. Unknown arguments are rejected, and two arguments with one name do not compile.
+///
+/// `#[check]` on a method that returns `Vec<Step>` checks that the block works, and `#[validate]` on
+/// a method that returns `Vec<Violation>` checks rules that the schema cannot express.
+///
+/// # Several blocks
+///
+/// The operations of a type can be divided over modules. The main block names the modules,
+/// `#[operations(parts(tables, jobs))]`, and each of them contains a block with
+/// `#[operations(part)]`. A block that the main one does not name does not compile.
+///
+/// # Standard interfaces
+///
+/// `#[operations] impl interface::Notification for Webhook { … }` implements a standard interface,
+/// which the type declares in `#[block(…)]`. The methods have the names, effects and arguments of
+/// the interface, and need no `#[operation(…)]`. They can have further arguments, if these are
+/// optional. A method without a doc comment has the description of the interface.
 #[proc_macro_attribute]
-pub fn operations(_: TokenStream, item: TokenStream) -> TokenStream {
-    finish(operations::expand(item.into()))
+pub fn operations(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    finish(operations::expand(arguments.into(), item.into()))
 }
 
 /// Derives `Serialize`, `Deserialize` and `JsonSchema` for a type of arguments, results or nested

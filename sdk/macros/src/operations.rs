@@ -1,236 +1,331 @@
 //! Implementation of `#[operations]`.
 
-use proc_macro2::TokenStream;
-use quote::{format_ident, quote};
-use syn::ext::IdentExt as _;
+use proc_macro2::{Span, TokenStream};
+use quote::{format_ident, quote, quote_spanned};
 use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
-use syn::{Attribute, Expr, FnArg, Ident, ImplItem, ImplItemFn, ItemImpl, Pat, ReturnType, Token, Type, parenthesized};
+use syn::spanned::Spanned as _;
+use syn::{Ident, ImplItem, ImplItemFn, ItemImpl, Path, Token, Type, parenthesized};
 
+use crate::interface::{self, INTERFACES, Interface};
 use crate::mistakes::Mistakes;
-use crate::source::{documentation, mentions};
+use crate::operation::{Operation, local};
 
-pub(crate) fn expand(item: TokenStream) -> syn::Result<TokenStream> {
+/// Parsed arguments of `#[operations(…)]`.
+enum Role {
+    /// The main block of a type, with the modules of the other blocks.
+    Main { parts: Vec<Path> },
+    /// Another block of a type; the main block names its module.
+    Part(Span),
+}
+
+impl Parse for Role {
+    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
+        let expected = "expected `#[operations]`, `#[operations(parts(MODULE, …))]` with the modules of further blocks, or `#[operations(part)]` for such a block";
+        if input.is_empty() {
+            return Ok(Self::Main { parts: Vec::new() });
+        }
+        let word: Ident = input.parse().map_err(|error| syn::Error::new(error.span(), expected))?;
+        let role = if word == "part" {
+            Self::Part(word.span())
+        } else if word == "parts" {
+            let inner;
+            parenthesized!(inner in input);
+            let parts = Punctuated::<Path, Token![,]>::parse_terminated_with(&inner, Path::parse_mod_style)?;
+            Self::Main { parts: parts.into_iter().collect() }
+        } else {
+            return Err(syn::Error::new(word.span(), expected));
+        };
+        if input.is_empty() { Ok(role) } else { Err(input.error(expected)) }
+    }
+}
+
+/// Methods that the host calls besides operations.
+#[derive(Default)]
+struct Hooks {
+    check: Option<Ident>,
+    validate: Option<Ident>,
+}
+
+pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> syn::Result<TokenStream> {
     let mut block: ItemImpl = syn::parse2(item)?;
     let mut mistakes = Mistakes::default();
-    let mut operations = Vec::new();
-    let mut hooks = Vec::new();
-    for item in &mut block.items {
-        let ImplItem::Fn(method) = item else { continue };
-        if let Some(kind) = take_kind(method, &mut mistakes) {
-            operations.push(Operation::of(method, kind, &mut mistakes));
-        }
-        for hook in ["check", "validate"] {
-            if let Some(at) = method.attrs.iter().position(|attribute| attribute.path().is_ident(hook)) {
-                method.attrs.remove(at);
-                hooks.push((hook, method.sig.ident.clone()));
+    let role = syn::parse2::<Role>(arguments.clone()).unwrap_or_else(|error| {
+        mistakes.join(error);
+        Role::Main { parts: Vec::new() }
+    });
+    if !block.generics.params.is_empty() {
+        mistakes.add(&block.generics, "a block type has no type parameters");
+    }
+    let Some(type_name) = last_name(&block.self_ty) else {
+        mistakes.add(&block.self_ty, "operations belong to a block type: use `impl Name`");
+        mistakes.finish()?;
+        return Ok(TokenStream::new());
+    };
+    match block.trait_.take() {
+        Some((_, path, _)) => {
+            if !arguments.is_empty() {
+                mistakes.add(arguments, "the operations of an interface need no arguments: use `#[operations]`");
             }
+            expand_interface(block, &path, mistakes)
         }
+        None => match role {
+            Role::Main { parts } => expand_main(block, &type_name, &parts, mistakes),
+            Role::Part(span) => expand_part(block, &type_name, span, mistakes),
+        },
+    }
+}
+
+fn expand_main(
+    mut block: ItemImpl,
+    type_name: &Ident,
+    parts: &[Path],
+    mut mistakes: Mistakes,
+) -> syn::Result<TokenStream> {
+    let mut operations = Vec::new();
+    let mut hooks = Hooks::default();
+    for method in methods(&mut block) {
+        operations.extend(Operation::of(method, &mut mistakes));
+        hooks.take(method, &mut mistakes);
     }
     mistakes.finish()?;
-
     let self_type = &block.self_ty;
-    let structs = operations.iter().map(Operation::arguments_struct);
-    let descriptions = operations.iter().map(Operation::description);
-    let arms = operations.iter().map(Operation::arm);
-    let hooks = hooks.iter().map(|(hook, method)| match *hook {
-        "check" => quote! {
-            fn check(&self) -> ::std::vec::Vec<::blockyard_sdk::Step> { self.#method() }
-        },
-        _ => quote! {
-            fn validate(&self) -> ::std::vec::Vec<::blockyard_sdk::Violation> { self.#method() }
-        },
-    });
+    let own = quote! { OwnOperations };
+    let implementation = operations_block(self_type, &own, &operations);
+    let parts: Vec<TokenStream> = parts
+        .iter()
+        .map(|module| {
+            let name = Ident::new(&part_name(type_name), module.span());
+            quote_spanned! {module.span()=> #module::#name }
+        })
+        .collect();
+    let operations_of = |group: &TokenStream| quote! { <#group as ::blockyard_sdk::OperationsBlock<#self_type>> };
+    let groups: Vec<TokenStream> = std::iter::once(&own).chain(&parts).map(operations_of).collect();
+    let hooks = hooks.methods();
     Ok(quote! {
         #[allow(clippy::too_many_arguments, reason = "an operation has as many arguments as its author declares")]
         #block
 
         const _: () = {
-            #(#structs)*
-
+            enum #own {}
+            #implementation
+            #(impl ::blockyard_sdk::Includes<#parts> for #self_type {})*
             impl ::blockyard_sdk::Operations for #self_type {
                 fn operations() -> ::std::vec::Vec<::blockyard_sdk::OperationDescription> {
-                    ::std::vec![#(#descriptions),*]
+                    let mut all = <Self as ::blockyard_sdk::Block>::interface_operations();
+                    #(all.extend(#groups::describe());)*
+                    all
                 }
 
-                #[allow(unused_variables, reason = "operations may take no input")]
                 fn invoke(
                     &self,
                     operation: &str,
                     arguments: ::blockyard_sdk::serde_json::Value,
-                    mut input: ::core::option::Option<::blockyard_sdk::Body>,
+                    input: ::core::option::Option<::blockyard_sdk::Body>,
                 ) -> ::blockyard_sdk::Result<::blockyard_sdk::Reply> {
-                    match operation {
-                        #(#arms)*
-                        _ => ::core::result::Result::Err(::blockyard_sdk::Problem::unknown_operation(operation)),
+                    let mut call = ::blockyard_sdk::Call::new(operation, arguments, input);
+                    if let ::core::option::Option::Some(reply) =
+                        ::blockyard_sdk::Block::invoke_interface(self, &mut call)?
+                    {
+                        return ::core::result::Result::Ok(reply);
                     }
+                    #(
+                        if let ::core::option::Option::Some(reply) = #groups::invoke(self, &mut call)? {
+                            return ::core::result::Result::Ok(reply);
+                        }
+                    )*
+                    ::core::result::Result::Err(::blockyard_sdk::Problem::unknown_operation(operation))
                 }
 
-                #(#hooks)*
+                #hooks
             }
         };
     })
 }
 
-struct Operation {
-    method: Ident,
-    /// The name of the method with `-` instead of `_`.
-    name: String,
-    description: String,
-    kind: Kind,
-    arguments: Vec<Argument>,
-    result: TokenStream,
-}
-
-/// Parsed `#[operation(…)]` attribute.
-struct Kind {
-    effect: Ident,
-    /// Requests that are safe despite their method: string literals or constants.
-    safe: Vec<Expr>,
-}
-
-struct Argument {
-    name: Ident,
-    ty: Type,
-    attributes: Vec<Attribute>,
-    is_input: bool,
-}
-
-/// Removes `#[operation(EFFECT)]` or `#[operation(read, safe("POST …"))]` from the method and
-/// parses it.
-fn take_kind(method: &mut ImplItemFn, mistakes: &mut Mistakes) -> Option<Kind> {
-    let at = method.attrs.iter().position(|attribute| attribute.path().is_ident("operation"))?;
-    let attribute = method.attrs.remove(at);
-    match attribute.parse_args::<Kind>() {
-        Ok(kind) => {
-            for safe in kind.safe.iter().filter(|_| kind.effect != "read") {
-                mistakes.add(safe, "only a `read` operation can declare safe requests");
+fn expand_part(mut block: ItemImpl, type_name: &Ident, span: Span, mut mistakes: Mistakes) -> syn::Result<TokenStream> {
+    let mut operations = Vec::new();
+    for method in methods(&mut block) {
+        operations.extend(Operation::of(method, &mut mistakes));
+        for hook in ["check", "validate"] {
+            if let Some(attribute) = method.attrs.iter().find(|attribute| attribute.path().is_ident(hook)) {
+                mistakes.add(attribute, format!("`#[{hook}]` belongs to the main block of the type: move the method to the block with `#[operations(parts(…))]`"));
             }
-            Some(kind)
-        }
-        Err(_) => {
-            mistakes.add(attribute, "an operation requires an effect: `#[operation(read)]`, `#[operation(write)]` or `#[operation(destructive)]`; a `read` operation can declare safe requests: `#[operation(read, safe(\"POST https://api.example.com/v1/search\"))]`");
-            None
         }
     }
+    mistakes.finish()?;
+    let self_type = &block.self_ty;
+    let part = format_ident!("{}", part_name(type_name));
+    let implementation = operations_block(self_type, &quote! { #part }, &operations);
+    let included = quote_spanned! {span=>
+        const _: fn() = ::blockyard_sdk::require_included::<#self_type, #part>;
+    };
+    Ok(quote! {
+        #[allow(clippy::too_many_arguments, reason = "an operation has as many arguments as its author declares")]
+        #block
+
+        /// The operations of this module, for the main block of the type.
+        #[doc(hidden)]
+        pub(crate) enum #part {}
+
+        const _: () = {
+            #implementation
+            #included
+        };
+    })
 }
 
-impl Parse for Kind {
-    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
-        let effect: Ident = input.parse()?;
-        if effect != "read" && effect != "write" && effect != "destructive" {
-            return Err(syn::Error::new(effect.span(), "expected `read`, `write` or `destructive`"));
-        }
-        let mut safe = Vec::new();
-        if input.peek(Token![,]) {
-            input.parse::<Token![,]>()?;
-            let word: Ident = input.parse()?;
-            if word != "safe" {
-                return Err(syn::Error::new(word.span(), "expected `safe`"));
-            }
-            let inner;
-            parenthesized!(inner in input);
-            safe = Punctuated::<Expr, Token![,]>::parse_terminated(&inner)?.into_iter().collect();
-        }
-        if input.is_empty() {
-            Ok(Self { effect, safe })
-        } else {
-            Err(input.error("unexpected input after the effect and `safe(…)`"))
-        }
-    }
-}
+fn expand_interface(mut block: ItemImpl, path: &Path, mut mistakes: Mistakes) -> syn::Result<TokenStream> {
+    let trait_name = path.segments.last().map(|segment| segment.ident.to_string()).unwrap_or_default();
+    let Some(interface) = interface::of_trait(&trait_name) else {
+        let known: Vec<&str> = INTERFACES.iter().map(|interface| interface.trait_name).collect();
+        mistakes
+            .add(path, format!("`{trait_name}` is not a standard interface; expected one of `{}`", known.join("`, `")));
+        mistakes.finish()?;
+        return Ok(TokenStream::new());
+    };
+    let operations = interface_operations(&mut block, path, interface, &mut mistakes);
+    mistakes.finish()?;
+    let self_type = &block.self_ty;
+    let own = quote! { InterfaceOperations };
+    let implementation = operations_block(self_type, &own, &operations);
+    let name = interface.name;
+    let undeclared = format!(
+        "the type implements the interface `{name}` without declaring it: add `interfaces({})` to `#[block(…)]`",
+        quote!(#path).to_string().replace(' ', "")
+    );
+    let declared = quote_spanned! {path.span()=>
+        const _: () = ::core::assert!(
+            ::blockyard_sdk::names::contains(<#self_type as ::blockyard_sdk::Block>::INTERFACES, #name),
+            #undeclared
+        );
+    };
+    Ok(quote! {
+        #[allow(clippy::too_many_arguments, reason = "an operation has as many arguments as its author declares")]
+        #block
 
-impl Operation {
-    /// Parses the signature, and removes the attributes of the arguments.
-    fn of(method: &mut ImplItemFn, kind: Kind, mistakes: &mut Mistakes) -> Self {
-        let signature = &mut method.sig;
-        let description = documentation(&method.attrs);
-        if description.is_empty() {
-            mistakes.add(&signature.ident, "an operation requires a description: add a doc comment to the method");
-        }
-        if !matches!(signature.inputs.first(), Some(FnArg::Receiver(receiver)) if receiver.mutability.is_none()) {
-            mistakes.add(&signature.ident, "an operation must take `&self`");
-        }
-        let mut arguments = Vec::new();
-        for input in &mut signature.inputs {
-            let FnArg::Typed(typed) = input else { continue };
-            let attributes = std::mem::take(&mut typed.attrs);
-            let Pat::Ident(name) = &*typed.pat else {
-                mistakes.add(&typed.pat, "an argument must have a name");
-                continue;
-            };
-            let is_input = mentions(&typed.ty, "Body");
-            if !is_input && documentation(&attributes).is_empty() {
-                mistakes.add(&name.ident, "an argument requires a description: add a doc comment before it");
-            }
-            arguments.push(Argument { name: name.ident.clone(), ty: (*typed.ty).clone(), attributes, is_input });
-        }
-        let result = match &signature.output {
-            ReturnType::Type(_, ty) => quote! { #ty },
-            ReturnType::Default => {
-                mistakes.add(&signature.ident, "an operation must return a `Result`");
-                TokenStream::new()
+        const _: () = {
+            #[allow(unreachable_pub, reason = "the associated type of a public trait is public")]
+            #[allow(missing_docs, reason = "generated")]
+            pub enum #own {}
+            #implementation
+            #declared
+
+            impl #path for #self_type {
+                type Operations = #own;
             }
         };
-        Self {
-            name: signature.ident.unraw().to_string().replace('_', "-"),
-            method: signature.ident.clone(),
-            description,
-            kind,
-            arguments,
-            result,
+    })
+}
+
+/// Parses the methods of an interface, and removes their attributes.
+fn interface_operations(
+    block: &mut ItemImpl,
+    path: &Path,
+    interface: &'static Interface,
+    mistakes: &mut Mistakes,
+) -> Vec<Operation> {
+    let mut operations: Vec<Operation> = Vec::new();
+    for item in &mut block.items {
+        let ImplItem::Fn(method) = item else {
+            mistakes
+                .add(item, "the block of an interface contains only its operations: move the item to another block");
+            continue;
+        };
+        let name = method.sig.ident.to_string().replace('_', "-");
+        match interface.operations.iter().find(|operation| operation.name == name) {
+            Some(expected) => operations.push(Operation::of_interface(method, interface, expected, mistakes)),
+            None => mistakes.add(
+                &method.sig.ident,
+                format!(
+                    "the interface `{}` has no operation `{name}`: move the method to another block",
+                    interface.name
+                ),
+            ),
         }
     }
-
-    fn struct_name(&self) -> Ident {
-        format_ident!("Arguments_{}", self.method)
-    }
-
-    fn arguments_struct(&self) -> TokenStream {
-        let name = self.struct_name();
-        let fields = self.arguments.iter().filter(|argument| !argument.is_input).map(|argument| {
-            let Argument { name, ty, attributes, .. } = argument;
-            quote! { #(#attributes)* #name: #ty }
-        });
-        quote! {
-            #[allow(non_camel_case_types, reason = "named after the method")]
-            #[derive(::blockyard_sdk::serde::Deserialize, ::blockyard_sdk::schemars::JsonSchema)]
-            #[serde(crate = "::blockyard_sdk::serde", deny_unknown_fields)]
-            #[schemars(crate = "::blockyard_sdk::schemars", title = "Arguments")]
-            struct #name { #(#fields),* }
+    for expected in interface.operations {
+        if !operations.iter().any(|operation| operation.name == expected.name) {
+            let (name, operation, method) = (interface.name, expected.name, expected.name.replace('-', "_"));
+            let arguments = match expected.arguments {
+                [] => String::new(),
+                arguments => format!(" with the arguments `{}`", arguments.join("`, `")),
+            };
+            mistakes.add(
+                path,
+                format!(
+                    "the interface `{name}` requires the operation `{operation}`: add a method `{method}`{arguments}"
+                ),
+            );
         }
     }
+    operations
+}
 
-    fn description(&self) -> TokenStream {
-        let Self { name, description, kind: Kind { effect, safe }, result, .. } = self;
-        let arguments = self.struct_name();
-        let effect = effect.to_string();
-        let input = self.arguments.iter().any(|argument| argument.is_input);
-        quote! {
-            ::blockyard_sdk::OperationDescription::new::<#arguments, #result>(#name, #description, #effect, #input)
-                .safe(&[#(#safe),*])
-        }
-    }
+/// Returns the implementation of `OperationsBlock`, which describes and invokes operations.
+fn operations_block(self_type: &Type, name: &TokenStream, operations: &[Operation]) -> TokenStream {
+    let items = operations.iter().map(Operation::items);
+    let descriptions = operations.iter().map(Operation::description);
+    let arms = operations.iter().map(Operation::arm);
+    let (block, call) = (local("block"), local("call"));
+    quote! {
+        #(#items)*
 
-    fn arm(&self) -> TokenStream {
-        let Self { name, method, .. } = self;
-        let arguments = self.struct_name();
-        let fields = self.arguments.iter().filter(|argument| !argument.is_input).map(|argument| &argument.name);
-        let values = self.arguments.iter().map(|argument| {
-            let name = &argument.name;
-            if !argument.is_input {
-                quote! { #name }
-            } else if mentions(&argument.ty, "Option") {
-                quote! { input.take() }
-            } else {
-                quote! { ::blockyard_sdk::Problem::need_input(input.take())? }
+        impl ::blockyard_sdk::OperationsBlock<#self_type> for #name {
+            fn describe() -> ::std::vec::Vec<::blockyard_sdk::OperationDescription> {
+                ::std::vec![#(#descriptions),*]
             }
-        });
-        quote! {
-            #name => {
-                let #arguments { #(#fields),* } = ::blockyard_sdk::arguments(arguments)?;
-                ::blockyard_sdk::OperationResult::into_reply(self.#method(#(#values),*)?)
+
+            #[allow(unused_variables, reason = "a block can have no operations")]
+            fn invoke(
+                #block: &#self_type,
+                #call: &mut ::blockyard_sdk::Call<'_>,
+            ) -> ::blockyard_sdk::Result<::core::option::Option<::blockyard_sdk::Reply>> {
+                match #call.operation() {
+                    #(#arms)*
+                    _ => ::core::result::Result::Ok(::core::option::Option::None),
+                }
             }
         }
     }
+}
+
+impl Hooks {
+    /// Removes `#[check]` and `#[validate]` from a method.
+    fn take(&mut self, method: &mut ImplItemFn, mistakes: &mut Mistakes) {
+        for (name, hook) in [("check", &mut self.check), ("validate", &mut self.validate)] {
+            let Some(at) = method.attrs.iter().position(|attribute| attribute.path().is_ident(name)) else { continue };
+            let attribute = method.attrs.remove(at);
+            if hook.replace(method.sig.ident.clone()).is_some() {
+                mistakes.add(attribute, format!("a block type has only one method with `#[{name}]`"));
+            }
+        }
+    }
+
+    fn methods(&self) -> TokenStream {
+        let check = self.check.as_ref().map(|method| {
+            quote! { fn check(&self) -> ::std::vec::Vec<::blockyard_sdk::Step> { self.#method() } }
+        });
+        let validate = self.validate.as_ref().map(|method| {
+            quote! { fn validate(&self) -> ::std::vec::Vec<::blockyard_sdk::Violation> { self.#method() } }
+        });
+        quote! { #check #validate }
+    }
+}
+
+fn methods(block: &mut ItemImpl) -> impl Iterator<Item = &mut ImplItemFn> {
+    block.items.iter_mut().filter_map(|item| match item {
+        ImplItem::Fn(method) => Some(method),
+        _ => None,
+    })
+}
+
+fn last_name(ty: &Type) -> Option<Ident> {
+    let Type::Path(path) = ty else { return None };
+    path.path.segments.last().map(|segment| segment.ident.clone())
+}
+
+/// Returns the name of the item that stands for the operations of a module.
+fn part_name(type_name: &Ident) -> String {
+    format!("{type_name}Operations")
 }

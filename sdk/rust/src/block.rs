@@ -5,9 +5,9 @@ use core::time::Duration;
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use crate::call::Call;
 use crate::{Body, Problem, Result};
 
 /// A block type, implemented on the struct of its configuration by `#[derive(Block)]`.
@@ -49,6 +49,21 @@ pub trait Block: Sized + 'static {
     fn into_config(self) -> Result<Value> {
         Err(Problem::invalid(format!("type `{}` has no previous version", Self::TYPE)))
     }
+
+    /// Returns the descriptions of the operations of the interfaces. Generated from `interfaces`.
+    #[doc(hidden)]
+    #[must_use]
+    fn interface_operations() -> Vec<OperationDescription> {
+        Vec::new()
+    }
+
+    /// Invokes an operation of an interface. `None` if no interface of the type has the operation.
+    /// Generated from `interfaces`.
+    #[doc(hidden)]
+    fn invoke_interface(&self, call: &mut Call<'_>) -> Result<Option<Reply>> {
+        let _ = call;
+        Ok(None)
+    }
 }
 
 /// Operations of a block type, implemented by `#[operations]`.
@@ -82,6 +97,14 @@ pub struct OperationDescription(Value);
 pub struct Reply {
     pub(crate) result: Value,
     pub(crate) output: Output,
+}
+
+impl Reply {
+    /// Returns the result.
+    #[must_use]
+    pub fn result(&self) -> &Value {
+        &self.result
+    }
 }
 
 /// Output stream of a reply.
@@ -194,11 +217,16 @@ impl OperationDescription {
     #[doc(hidden)]
     #[must_use]
     pub fn new<A: JsonSchema, R: ResultOf>(name: &str, description: &str, effect: &str, input: bool) -> Self {
+        let mut arguments = schema_of::<A>();
+        // That of a struct whose fields are arguments.
+        if let Some(keywords) = arguments.as_object_mut() {
+            keywords.remove("description");
+        }
         Self(json!({
             "name": name,
             "description": description,
             "effect": effect,
-            "arguments": schema_of::<A>(),
+            "arguments": arguments,
             "result": R::Value::schema(),
             "input": input,
             "output": R::Value::STREAMED,
@@ -211,6 +239,13 @@ impl OperationDescription {
         if !requests.is_empty() {
             self.0["safe"] = requests.into();
         }
+        self
+    }
+
+    #[doc(hidden)]
+    #[must_use]
+    pub fn repeatable(mut self) -> Self {
+        self.0["repeatable"] = true.into();
         self
     }
 
@@ -274,15 +309,6 @@ pub(crate) fn open_version<T: Block>(version: u32, config: Value) -> Result<T> {
     T::from_config(config).map_err(|error| {
         Problem::invalid(format!("the configuration does not match version {own} of the type `{slug}`: {error}"))
     })
-}
-
-/// Deserializes the arguments of an operation, which the host has already validated against the
-/// schema.
-///
-/// # Errors
-/// The arguments do not match the type.
-pub fn arguments<A: DeserializeOwned>(arguments: Value) -> Result<A> {
-    serde_json::from_value(arguments).map_err(|error| Problem::invalid(format!("arguments: {error}")))
 }
 
 pub(crate) fn schema_of<T: JsonSchema>() -> Value {

@@ -23,6 +23,12 @@ pub trait Bundle: 'static {
     fn description() -> BundleDescription;
     /// Returns the block types of the bundle.
     fn types() -> Vec<TypeEntry>;
+
+    /// Returns the manifest, which `blockyard build` embeds in the component file.
+    #[must_use]
+    fn manifest() -> Value {
+        manifest(&Self::description(), &Self::types())
+    }
 }
 
 /// Manifest fields of a bundle other than its types.
@@ -89,6 +95,30 @@ fn describe<T: Operations>() -> Value {
     })
 }
 
+fn manifest(about: &BundleDescription, types: &[TypeEntry]) -> Value {
+    let types: Vec<Value> = types.iter().map(|entry| (entry.describe)()).collect();
+    let mut capabilities = vec!["log"];
+    if types.iter().any(|described| described["schema"].to_string().contains("\"x-secret\"")) {
+        capabilities.push("secrets");
+    }
+    capabilities.extend(about.capabilities);
+    let mut manifest = json!({
+        "manifest": MANIFEST_FORMAT,
+        "name": about.name,
+        "version": about.version,
+        "wit": WIT_VERSION,
+        "description": about.description,
+        "capabilities": capabilities,
+        "types": types,
+    });
+    for (key, value) in [("license", about.license), ("homepage", about.homepage), ("source", about.source)] {
+        if !value.is_empty() {
+            manifest[key] = value.into();
+        }
+    }
+    manifest
+}
+
 fn validate<T: Operations>(config: Value) -> Vec<wit::Violation> {
     match T::from_config(config) {
         Ok(block) => block
@@ -125,28 +155,7 @@ impl<B: Bundle> wit::Guest for BundleExports<B> {
     type Parts = BundleParts;
 
     fn describe() -> String {
-        let about = B::description();
-        let types: Vec<Value> = B::types().iter().map(|entry| (entry.describe)()).collect();
-        let mut capabilities = vec!["log"];
-        if types.iter().any(|described| described["schema"].to_string().contains("\"x-secret\"")) {
-            capabilities.push("secrets");
-        }
-        capabilities.extend(about.capabilities);
-        let mut manifest = json!({
-            "manifest": MANIFEST_FORMAT,
-            "name": about.name,
-            "version": about.version,
-            "wit": WIT_VERSION,
-            "description": about.description,
-            "capabilities": capabilities,
-            "types": types,
-        });
-        for (key, value) in [("license", about.license), ("homepage", about.homepage), ("source", about.source)] {
-            if !value.is_empty() {
-                manifest[key] = value.into();
-            }
-        }
-        manifest.to_string()
+        B::manifest().to_string()
     }
 
     fn validate(type_slug: String, config: String) -> core::result::Result<(), Vec<wit::Violation>> {

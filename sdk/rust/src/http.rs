@@ -2,8 +2,13 @@
 //! Secrets are passed by handle: the host inserts them into the request and removes them from
 //! responses.
 //!
-//! ```ignore
-//! let page: Page = http::get(format!("{}/v1/items", self.base_url)).bearer(&self.token).send()?.ok()?.json()?;
+//! ```
+//! use blockyard_sdk::http;
+//! use blockyard_sdk::prelude::*;
+//!
+//! fn items(base_url: &str, token: &Secret) -> Result<Vec<Value>> {
+//!     http::get(format!("{base_url}/v1/items")).bearer(token).send()?.ok()?.json()
+//! }
 //! ```
 
 use core::time::Duration;

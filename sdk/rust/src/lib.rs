@@ -3,7 +3,7 @@
 //! A block type is a struct, and its operations are methods. The schemas, the descriptions, the
 //! manifest and the exports of the component are generated from them.
 //!
-//! ```ignore
+//! ```
 //! use blockyard_sdk::prelude::*;
 //!
 //! /// A list of greetings.
@@ -51,17 +51,22 @@ extern crate self as blockyard_sdk;
 pub mod bindings;
 mod block;
 pub mod calendar;
+mod call;
 pub mod clock;
 pub mod crypto;
 mod export;
 #[cfg(not(target_family = "wasm"))]
 pub mod fake;
 pub mod http;
+pub mod interface;
 pub mod log;
 pub mod migration;
+#[doc(hidden)]
+pub mod names;
 #[cfg(not(target_family = "wasm"))]
 #[doc(hidden)]
 pub mod native;
+mod operations;
 mod problem;
 pub mod random;
 mod reference;
@@ -71,11 +76,135 @@ pub mod sql;
 
 pub use block::{
     Block, InParts, OperationDescription, OperationResult, Operations, Parts, Reply, Step, StepStatus, Streamed,
-    Violation, arguments,
+    Violation,
 };
-pub use blockyard_sdk_macros::{Block, data, operations};
+/// # Example
+///
+/// ```
+/// use blockyard_sdk::prelude::*;
+///
+/// /// ACME API.
+/// #[derive(Block)]
+/// #[block(type = "acme-api", version = 1, title = "ACME API")]
+/// struct Api {
+///     /// Base URL, e.g. `https://api.acme.example`.
+///     base_url: String,
+///     /// Access token.
+///     #[block(audience = "{config.base_url}")]
+///     token: Secret<String>,
+/// }
+///
+/// assert_eq!(Api::TYPE, "acme-api");
+/// assert_eq!(Api::schema()["required"], json!(["base_url", "token"]));
+/// ```
+pub use blockyard_sdk_macros::Block;
+/// # Example
+///
+/// ```
+/// use blockyard_sdk::prelude::*;
+///
+/// /// Address of a building.
+/// #[data]
+/// struct Place {
+///     /// Street.
+///     street: String,
+///     /// Floor, counted from 0.
+///     floor: Option<u8>,
+/// }
+///
+/// let place: Place = serde_json::from_value(json!({ "street": "Main Street" }))?;
+/// assert_eq!(place.floor, None);
+/// # use blockyard_sdk::serde_json;
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+pub use blockyard_sdk_macros::data;
+/// # Example
+///
+/// ```
+/// use blockyard_sdk::prelude::*;
+/// use blockyard_sdk::{Operations, clock, http};
+///
+/// /// Store of documents.
+/// #[derive(Block)]
+/// #[block(type = "acme-store", version = 1)]
+/// struct Store {
+///     /// Base URL, e.g. `https://store.acme.example`.
+///     base_url: String,
+/// }
+///
+/// /// Page of a list.
+/// #[data]
+/// struct Page {
+///     /// Maximum number of documents.
+///     size: Option<u32>,
+///     /// Token of the page.
+///     token: Option<String>,
+/// }
+///
+/// #[operations(parts(administration))]
+/// impl Store {
+///     /// Lists documents.
+///     #[operation(read)]
+///     fn list(
+///         &self,
+///         /// Prefix of the names, e.g. `2024/`.
+///         prefix: String,
+///         #[flatten] page: Page,
+///     ) -> Result<Value> {
+///         let size = page.size.unwrap_or(100).to_string();
+///         let query = [("prefix", prefix.as_str()), ("size", &size)];
+///         http::get(format!("{}/list", self.base_url)).query(query).send()?.ok()?.json()
+///     }
+///
+///     /// Stores a document. It replaces a document with the same name.
+///     #[operation(write, repeatable)]
+///     fn put(
+///         &self,
+///         /// Name of the document.
+///         name: String,
+///         input: Body,
+///     ) -> Result<()> {
+///         let url = format!("{}/documents/{}", self.base_url, http::percent_encode(&name));
+///         http::request("PUT", url).body(input).send()?.ok().map(drop)
+///     }
+///
+///     /// Checks that the store responds.
+///     #[check]
+///     fn check(&self) -> Vec<Step> {
+///         let started = clock::now();
+///         let status = match http::get(self.base_url.as_str()).send() {
+///             Ok(_) => blockyard_sdk::StepStatus::Passed,
+///             Err(_) => blockyard_sdk::StepStatus::Failed,
+///         };
+///         vec![Step::new("connect", status, None, started)]
+///     }
+/// }
+///
+/// // In a file of its own.
+/// mod administration {
+///     use super::*;
+///
+///     #[operations(part)]
+///     impl Store {
+///         /// Deletes all documents.
+///         #[operation(destructive)]
+///         fn clear(&self) -> Result<()> {
+///             http::delete(format!("{}/documents", self.base_url)).send()?.ok().map(drop)
+///         }
+///     }
+/// }
+///
+/// fn main() {
+///     assert_eq!(Store::operations().len(), 3);
+/// }
+/// ```
+pub use blockyard_sdk_macros::operations;
+#[doc(hidden)]
+pub use call::{Call, arguments};
 pub use export::{Bundle, BundleDescription, BundleExports, BundleParts, TypeEntry};
 pub use migration::Supplied;
+#[doc(hidden)]
+pub use operations::{Fields, Includes, OperationsBlock, is_streamed, require_included};
 pub use problem::{Problem, Result};
 pub use reference::{BlockRef, Referable};
 pub use secret::Secret;
@@ -95,7 +224,7 @@ pub use {schemars, serde, serde_json};
 pub mod prelude {
     pub use crate::{
         Block, BlockRef, Body, InParts, Parts, Problem, Reply, Result, Secret, Step, Streamed, Supplied, Violation,
-        bundle, data, operations,
+        bundle, data, interface, operations,
     };
     pub use serde_json::{Map, Value, json};
 }

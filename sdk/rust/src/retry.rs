@@ -5,10 +5,16 @@
 //! repeat: GET, HEAD, and others that have the same effect if they are processed twice, e.g.
 //! because of a precondition or an ID that the client chooses.
 //!
-//! ```ignore
+//! ```
+//! use blockyard_sdk::prelude::*;
+//! use blockyard_sdk::retry::Policy;
+//! use blockyard_sdk::{http, random};
+//!
 //! const RETRIES: Policy = Policy::new(4).jitter(random::bytes);
 //!
-//! let page: Page = RETRIES.send(|| Ok(http::get(self.url.as_str())))?.response.ok()?.json()?;
+//! fn items(url: &str) -> Result<Vec<Value>> {
+//!     RETRIES.send(|| Ok(http::get(url)))?.response.ok()?.json()
+//! }
 //! ```
 
 use core::time::Duration;

@@ -1,12 +1,11 @@
-//! BigQuery jobs, run with the REST API (version 2). The client chooses the job ID, so that a
-//! request can be repeated after its response was lost without starting a second job.
+//! BigQuery jobs, run with the REST API (version 2).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use blockyard_sdk::http::{self, Request, Response};
 use blockyard_sdk::prelude::*;
-use blockyard_sdk::retry::{Policy, RetriedResponse};
+use blockyard_sdk::retry::Policy;
 use blockyard_sdk::{clock, random};
 
 use super::cell::{Cell, Row};
@@ -38,6 +37,8 @@ pub(crate) struct Client {
     pub(crate) location: Option<String>,
     /// Labels of all jobs.
     pub(crate) labels: BTreeMap<String, String>,
+    /// ID of the next job, if the caller chose it.
+    pub(super) job_id: Option<String>,
 }
 
 /// A BigQuery job.
@@ -169,21 +170,6 @@ impl Client {
         }
     }
 
-    /// Starts a job.
-    pub(crate) fn start(&self, configuration: &Value) -> Result<Job> {
-        let job_id = job_id();
-        let (url, request) = (self.url("/jobs"), self.request(configuration, &[("jobId", &job_id)]));
-        let may_have_started = |problem| with_job(problem, &job_id);
-        let sent = api::send_counting(|| Ok(self.credentials.sign(http::post(url.as_str()).json(&request))));
-        let RetriedResponse { response, attempts } = sent.map_err(may_have_started)?;
-        // An earlier attempt started the job, but its response was lost.
-        if attempts > 1 && response.status == 409 {
-            return self.job(&job_id, self.location.as_deref());
-        }
-        let response = api::ok(response, "the job").map_err(|problem| may_have_started(with_position(problem)))?;
-        Job::read(&response.json().map_err(may_have_started)?)
-    }
-
     /// Starts a load job with the bytes of `input`.
     pub(crate) fn upload(&self, configuration: &Value, input: &Body, subject: &str) -> Result<Job> {
         let base = self.credentials.base("bigquery");
@@ -196,7 +182,7 @@ impl Client {
         Job::read(&uploaded)
     }
 
-    fn request(&self, configuration: &Value, reference: &[(&str, &str)]) -> Value {
+    pub(super) fn request(&self, configuration: &Value, reference: &[(&str, &str)]) -> Value {
         let mut configuration = configuration.clone();
         if !self.labels.is_empty() {
             configuration["labels"] = json!(self.labels);
@@ -214,11 +200,14 @@ impl Client {
 
     /// Returns the current state of a job.
     pub(crate) fn job(&self, job_id: &str, location: Option<&str>) -> Result<Job> {
+        Job::read(&self.resource(job_id, location)?)
+    }
+
+    /// Returns the API resource of a job.
+    pub(super) fn resource(&self, job_id: &str, location: Option<&str>) -> Result<Value> {
         let url = self.url(&format!("/jobs/{}", http::percent_encode(job_id)));
         let location: Vec<(&str, &str)> = location.map(|location| ("location", location)).into_iter().collect();
-        let answer =
-            self.send(|| http::get(url.as_str()).query(location.iter().copied()), &format!("job `{job_id}`"))?;
-        Job::read(&answer.json()?)
+        self.send(|| http::get(url.as_str()).query(location.iter().copied()), &format!("job `{job_id}`"))?.json()
     }
 
     /// Waits at most `wait` for a job to finish. Returns an error if the job failed.
@@ -283,19 +272,8 @@ fn may_restart(problem: &Problem) -> bool {
     details["statement_type"] != "SCRIPT" && details["job_reason"].as_str().is_some_and(api::is_transient)
 }
 
-/// Names the job in an error after which it may be running, because BigQuery may have received the
-/// request. A repeated statement that changes data would then take effect twice.
-fn with_job(problem: Problem, job_id: &str) -> Problem {
-    let is_refused = matches!(problem.details()["status"].as_u64(), Some(403 | 429));
-    if problem.is_retryable() && !is_refused {
-        problem.consequence(format!("job `{job_id}` may have started"))
-    } else {
-        problem
-    }
-}
-
 /// Returns a unique job ID.
-fn job_id() -> String {
+pub(super) fn job_id() -> String {
     random::bytes(16).iter().fold("blockyard_".to_owned(), |name, byte| format!("{name}{byte:02x}"))
 }
 
@@ -354,7 +332,7 @@ impl Job {
 }
 
 /// Adds the position in the statement that the message contains to the details of the error.
-fn with_position(problem: Problem) -> Problem {
+pub(super) fn with_position(problem: Problem) -> Problem {
     let Some(position) = position(problem.message()) else { return problem };
     let mut details = problem.details();
     details["position"] = position;
@@ -469,18 +447,6 @@ mod tests {
             let problem = failed(reason, "it failed");
             assert_eq!((problem.code(), problem.is_retryable()), (code, retryable), "{reason}");
         }
-    }
-
-    #[test]
-    fn error_names_a_job_that_may_have_started() {
-        let message = |problem: Problem, status: u16| {
-            with_job(problem.with_details(json!({ "status": status })), "j").message().to_owned()
-        };
-        let unavailable = || Problem::new("unavailable", "busy").retryable();
-        assert_eq!(message(unavailable(), 503), "busy; job `j` may have started");
-        assert_eq!(message(unavailable(), 403), "busy");
-        assert_eq!(message(Problem::invalid("wrong"), 400), "wrong");
-        assert_eq!(with_job(unavailable(), "j").message(), "busy; job `j` may have started");
     }
 
     #[test]

@@ -7,9 +7,10 @@ use blockyard_sdk::prelude::*;
 
 use super::job::{Client, Pages, WAIT_SECONDS, number};
 use super::result::Executed;
+use super::start::JobKey;
 use super::statement::Statement;
 use super::table::TableName;
-use super::{BigqueryWarehouse, Parameters, Row, Types, cell, parameter};
+use super::{BigqueryWarehouse, Parameters, Query, Row, Types, cell, parameter};
 
 /// Maximum number of rows per page. BigQuery additionally limits a page to 10 MB.
 pub(super) const PAGE_ROWS: usize = 8 << 10;
@@ -26,6 +27,7 @@ impl BigqueryWarehouse {
             project: self.project()?.to_owned(),
             location: self.location.clone(),
             labels: self.labels.clone().into_iter().chain(labels).collect(),
+            job_id: None,
         })
     }
 
@@ -41,14 +43,10 @@ impl BigqueryWarehouse {
     }
 
     /// Returns the query configuration of a job.
-    pub(super) fn configuration(
-        &self,
-        statement: &Statement<'_>,
-        parameters: &Parameters,
-        types: &Types,
-        maximum_bytes: Option<u64>,
-    ) -> Result<Value> {
-        self.query_of(&statement.text(), parameter::parameters(statement, parameters, types)?, maximum_bytes)
+    pub(super) fn configuration(&self, query: &Query, maximum_bytes: Option<u64>) -> Result<Value> {
+        let statement = Statement::parse(&query.statement);
+        let parameters = parameter::parameters(&statement, &query.parameters, &query.types)?;
+        self.query_of(&statement.text(), parameters, maximum_bytes)
     }
 
     pub(super) fn query_of(
@@ -105,15 +103,9 @@ impl BigqueryWarehouse {
     }
 
     /// Returns the first `most` rows of a query.
-    pub(super) fn rows(
-        &self,
-        statement: &str,
-        parameters: &Parameters,
-        types: &Types,
-        most: usize,
-    ) -> Result<Vec<Row>> {
+    pub(super) fn rows(&self, query: &Query, most: usize) -> Result<Vec<Row>> {
         let client = self.client(BTreeMap::new())?;
-        let query = self.configuration(&Statement::parse(statement), parameters, types, None)?;
+        let query = self.configuration(query, None)?;
         let mut pages = self.read(&client, &query, None, most.min(PAGE_ROWS))?;
         let mut rows = Vec::new();
         while rows.len() < most
@@ -136,7 +128,13 @@ impl BigqueryWarehouse {
     }
 
     /// Runs a statement once for each set of parameters, as one statement or one transaction.
-    pub(super) fn change_many(&self, statement: &str, parameters: &[Parameters], types: &Types) -> Result<Executed> {
+    pub(super) fn change_many(
+        &self,
+        statement: &str,
+        parameters: &[Parameters],
+        types: &Types,
+        key: JobKey,
+    ) -> Result<Executed> {
         let parsed = Statement::parse(statement);
         if parameters.is_empty() {
             return Ok(Executed { rows_affected: 0, job_id: String::new() });
@@ -158,6 +156,6 @@ impl BigqueryWarehouse {
             }));
         }
         let query = self.query_of(&parsed.repeated(parameters.len()), all, None)?;
-        self.change(&self.client(BTreeMap::new())?, &query)
+        self.change(&self.client(BTreeMap::new())?.with_key(key)?, &query)
     }
 }

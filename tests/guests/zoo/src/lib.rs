@@ -110,7 +110,7 @@ pub enum Kind {
 
 /// A container for one secret.
 #[derive(Block)]
-#[block(type = "zoo-safe", version = 1, title = "Safe", interfaces("secret-store"))]
+#[block(type = "zoo-safe", version = 1, title = "Safe", interfaces(interface::SecretStore))]
 pub struct Safe {
     /// The secret.
     #[block(audience = "sql")]
@@ -171,13 +171,15 @@ impl Cage {
 }
 
 #[operations]
-impl Safe {
+impl interface::SecretStore for Safe {
     /// Returns the content in plaintext.
-    #[operation(read)]
     fn read(&self) -> Result<Streamed<Option<bool>>> {
         Ok(Streamed { result: None, body: Body::from_bytes("text/plain", &self.content.reveal()?) })
     }
 }
+
+#[operations]
+impl Safe {}
 
 fn text(secret: &Secret) -> Result<String> {
     String::from_utf8(secret.reveal()?).map_err(|_| Problem::new("failed", "the secret is not text"))
