@@ -1,7 +1,7 @@
 //! `blockyard edit`: opens a block as TOML in an editor, and saves what comes back.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use blockyard::{Address, BlockFile, Error, ErrorKind, PinnedAddress, Yard};
@@ -135,7 +135,7 @@ fn open(editor: &OsString, path: &Path) -> Result<(), Error> {
 }
 
 /// Retains the file, and adds its path to the error.
-fn keep(folder: tempfile::TempDir, path: &PathBuf, error: Error) -> Error {
+fn keep(folder: tempfile::TempDir, path: &Path, error: Error) -> Error {
     let _ = folder.keep();
     error.hint(format!("the edited text is in `{}`", path.display()))
 }
