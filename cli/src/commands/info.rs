@@ -55,14 +55,15 @@ fn text(info: &BundleInfo) -> String {
 }
 
 fn block_type(view: &TypeView) -> String {
-    let mut text = format!("  {}: {}\n", view.slug, visible::line(&view.description));
+    let mut text = format!("  {}: {}\n", view.slug, visible::paragraph(&view.description));
     let fields = view.schema["properties"].as_object().into_iter().flatten().map(|(name, _)| {
         let secret = if view.secrets.contains(name) { " (secret)" } else { "" };
         format!("{}{secret}", visible::line(name))
     });
     let operations = view.operations.as_array().into_iter().flatten().map(|operation| {
         let word = |field: &str| visible::line(operation[field].as_str().unwrap_or_default());
-        format!("{} ({})", word("name"), word("effect"))
+        let repeatable = if operation["repeatable"] == true { ", repeatable" } else { "" };
+        format!("{} ({}{repeatable})", word("name"), word("effect"))
     });
     for (name, values) in [
         ("interfaces", view.interfaces.clone()),

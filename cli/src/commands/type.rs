@@ -1,5 +1,6 @@
 //! `blockyard type`: describes a block type.
 
+use blockyard::model::argument::{IDEMPOTENCY_KEY_KEYWORD, LANGUAGE_KEYWORD};
 use blockyard::model::form::{self, FieldKind};
 use blockyard::model::{Pointer, Schema, visible};
 use blockyard::{Error, ErrorKind, Json, TypeSlug, TypeView};
@@ -59,12 +60,7 @@ fn describe(view: &TypeView, schema: &Schema) -> String {
     }
     text.push_str("\noperations\n");
     for operation in view.operations.as_array().into_iter().flatten() {
-        let word = |key: &str| visible::paragraph(operation[key].as_str().unwrap_or_default());
-        text.push_str(&format!("  {}  ({})\n      {}\n", word("name"), word("effect"), word("description")));
-        for (name, argument) in operation["arguments"]["properties"].as_object().into_iter().flatten() {
-            let (name, description) = (visible::line(name), argument["description"].as_str().unwrap_or_default());
-            text.push_str(&format!("      --{name}  {}\n", visible::paragraph(description)));
-        }
+        text.push_str(&describe_operation(operation));
     }
     if view.uninstalled {
         return text;
@@ -84,6 +80,21 @@ fn describe(view: &TypeView, schema: &Schema) -> String {
     text
 }
 
+fn describe_operation(operation: &Json) -> String {
+    let word = |key: &str| visible::paragraph(operation[key].as_str().unwrap_or_default());
+    let repeatable = if operation["repeatable"] == true { ", repeatable" } else { "" };
+    let mut text = format!("  {}  ({}{repeatable})\n      {}\n", word("name"), word("effect"), word("description"));
+    for (name, argument) in operation["arguments"]["properties"].as_object().into_iter().flatten() {
+        let description = argument["description"].as_str().unwrap_or_default();
+        let language = argument[LANGUAGE_KEYWORD].as_str().map(|language| format!("language: {language}"));
+        let key = argument[IDEMPOTENCY_KEY_KEYWORD].as_bool().filter(|is_key| *is_key);
+        let marks: Vec<String> = language.into_iter().chain(key.map(|_| "idempotency key".to_owned())).collect();
+        let marks = if marks.is_empty() { String::new() } else { format!("({}) ", visible::line(&marks.join(", "))) };
+        text.push_str(&format!("      --{}  {marks}{}\n", visible::line(name), visible::paragraph(description)));
+    }
+    text
+}
+
 /// Returns the first example value of a field in the schema.
 fn example(schema: &Schema, pointer: &Pointer) -> String {
     let examples = schema.field(pointer).and_then(|keywords| keywords.get("examples")).and_then(Json::as_array);
@@ -91,5 +102,29 @@ fn example(schema: &Schema, pointer: &Pointer) -> String {
         Some(Json::String(text)) => text.clone(),
         Some(other) => other.to_string(),
         None => "…".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn marks_of_operations_and_arguments_are_shown() {
+        let operation = json!({
+            "name": "execute", "effect": "write", "repeatable": true, "description": "Runs it.\n\n- once",
+            "arguments": {"properties": {
+                "job_id": {"type": "string", "x-idempotency-key": true, "description": "ID."},
+                "statement": {"type": "string", "x-language": "sql", "description": "Text."},
+                "wait": {"type": "integer", "description": "Seconds."},
+            }},
+        });
+        assert_eq!(
+            describe_operation(&operation),
+            "  execute  (write, repeatable)\n      Runs it. - once\n      --job_id  (idempotency key) ID.\n      \
+             --statement  (language: sql) Text.\n      --wait  Seconds.\n"
+        );
     }
 }

@@ -1,5 +1,6 @@
 //! `blockyard types`: lists the available block types.
 
+use blockyard::model::visible;
 use serde_json::json;
 
 use crate::arguments::Types;
@@ -20,7 +21,7 @@ pub(super) async fn run(arguments: &Types, context: &Context) -> Outcome {
                 view.slug.clone(),
                 view.interfaces.join(", "),
                 format!("{} {}", view.bundle, view.bundle_version),
-                view.description.clone(),
+                visible::paragraph(&view.description),
             ]);
         }
         table.to_string()
