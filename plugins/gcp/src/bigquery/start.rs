@@ -60,8 +60,8 @@ impl Client {
         for number in 0..STARTS {
             let id = if number == 0 { key.clone() } else { format!("{key}_{number}") };
             match self.start_once(&id, configuration)? {
-                Started::New(job) => return Ok(job),
-                Started::Exists => {
+                Some(job) => return Ok(job),
+                None => {
                     let job = self.existing(&id, configuration)?;
                     if !failed_without_effect(&job) {
                         return Ok(job);
@@ -76,22 +76,23 @@ impl Client {
     /// Starts a job with a random ID.
     fn start_new(&self, id: &str, configuration: &Value) -> Result<Job> {
         match self.start_once(id, configuration)? {
-            Started::New(job) => Ok(job),
+            Some(job) => Ok(job),
             // An earlier attempt started the job, but its response was lost.
-            Started::Exists => self.job(id, self.location.as_deref()),
+            None => self.job(id, self.location.as_deref()),
         }
     }
 
-    fn start_once(&self, id: &str, configuration: &Value) -> Result<Started> {
+    /// Starts a job with this ID. Returns `None` if a job with the ID exists.
+    fn start_once(&self, id: &str, configuration: &Value) -> Result<Option<Job>> {
         let (url, request) = (self.url("/jobs"), self.request(configuration, &[("jobId", id)]));
         let may_have_started = |problem| with_job(problem, id);
         let sent = api::send_counting(|| Ok(self.credentials.sign(http::post(url.as_str()).json(&request))));
         let RetriedResponse { response, attempts } = sent.map_err(may_have_started)?;
         if response.status == 409 && (attempts > 1 || self.job_id.is_some()) {
-            return Ok(Started::Exists);
+            return Ok(None);
         }
         let response = api::ok(response, "the job").map_err(|problem| may_have_started(with_position(problem)))?;
-        Job::read(&response.json().map_err(may_have_started)?).map(Started::New)
+        Job::read(&response.json().map_err(may_have_started)?).map(Some)
     }
 
     /// Returns the job that an earlier call started, if it has the same configuration.
@@ -103,12 +104,6 @@ impl Client {
                 .hint("use another `job_id`, or omit it")),
         }
     }
-}
-
-enum Started {
-    New(Job),
-    /// A job with the ID exists.
-    Exists,
 }
 
 /// Returns the first part of a job's configuration that differs from the requested one.
