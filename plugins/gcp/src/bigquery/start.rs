@@ -28,8 +28,9 @@ const COMPARED: [(&str, &str); 6] = [
 #[derive(Default)]
 pub(super) struct JobKey {
     /// ID of the job, which makes the call repeatable: if a job with this ID exists, its outcome is
-    /// returned and no second job is started, unless it failed and changed nothing. Letters,
-    /// digits, `-` and `_`. Defaults to a random ID.
+    /// returned and no second job is started, unless it failed and changed nothing. Use another
+    /// ID for other parameters, which are not compared. Letters, digits, `-` and `_`. Defaults to
+    /// a random ID.
     #[block(idempotency_key)]
     job_id: Option<String>,
 }
