@@ -7,6 +7,7 @@ use crate::call::{Check, CheckStep};
 use crate::reference::type_of;
 use crate::time::{now, timestamp};
 use crate::unused::UNUSED_DAYS;
+use crate::yard::bundle_bytes;
 use crate::{Error, Yard, YardConfig};
 
 /// Page size when blocks are listed.
@@ -77,7 +78,11 @@ impl Yard {
         let mut failures = Vec::new();
         for bundle in &bundles {
             // Checks the digest of the bytes and the validity of the manifest.
-            if let Err(error) = self.bundle(&bundle.digest).await {
+            let checked = async {
+                bundle_bytes(self.store(), &bundle.digest, &bundle.name).await?;
+                self.manifest(&bundle.digest).await
+            };
+            if let Err(error) = checked.await {
                 failures.push(with_cause(&error));
             }
         }
