@@ -67,12 +67,12 @@ fn groups(command: &Command, styles: &Styles, width: usize) -> String {
     text
 }
 
-/// Returns the first sentence of a command's description.
+/// Returns the first sentence of a command's description, without examples and explanations.
 fn summary(command: &Command) -> String {
     let about = command.get_about().map(ToString::to_string).unwrap_or_default();
-    let sentence = about.split_once(". ").map_or(about.as_str(), |(first, _)| first);
-    // The rest of a sentence after a colon is in the help of the command.
-    sentence.split_once(": ").map_or(sentence, |(first, _)| first).trim_end_matches('.').to_owned()
+    let ends = [", e.g. ", ". ", ": "].iter().filter_map(|end| about.find(end));
+    let end = ends.min().unwrap_or(about.len());
+    about[..end].trim_end_matches('.').to_owned()
 }
 
 /// Breaks a text between words. Lines after the first are indented.

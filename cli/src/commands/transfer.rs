@@ -17,6 +17,8 @@ pub(super) async fn run(arguments: Transfer, context: &Context) -> Outcome {
     let yard = context.open().await?;
     let source = yard.open_block(&statement.address).await?.as_database()?;
     let target = yard.open_block(&to).await?;
+    // Before the statement runs.
+    target.can_load_rows()?;
     let mut options = Map::new();
     options.insert("table".to_owned(), json!(table));
     for (name, value) in [("schema", schema), ("mode", mode)] {

@@ -28,25 +28,34 @@ impl Block {
 const ARROW_STREAM: &str = "application/vnd.apache.arrow.stream";
 
 impl Block {
-    /// Loads rows, given as an Arrow IPC stream, by the operation `load` of the block. Returns the
-    /// result of the operation.
+    /// Checks that the block has an operation `load` that accepts an Arrow IPC stream.
     ///
     /// # Errors
-    /// Returns an error if the block has no operation `load` with the format `arrow`, and if the
-    /// call fails, for example because `rows` fails.
-    pub async fn load_rows(&self, mut arguments: Map<String, Value>, rows: ByteStream) -> Result<Value, Error> {
+    /// Returns an error if it does not.
+    pub fn can_load_rows(&self) -> Result<(), Error> {
         let load = self.operation("load")?;
-        arguments.insert("format".to_owned(), json!("arrow"));
         let accepted = |format: &str| {
             let violations = load.arguments.check(&json!({ "format": format }));
             violations.iter().all(|violation| violation.pointer.as_str() != "/format")
         };
-        if !load.input || !accepted("arrow") {
-            let message = format!("type `{}` does not load rows as an Arrow stream", self.address().type_slug);
-            let other = if accepted("parquet") { "a Parquet file" } else { "a file" };
-            return Err(Error::new(ErrorKind::Usage, message)
-                .hint(format!("save the rows as {other}, and load it by the operation `load`")));
+        if load.input && accepted("arrow") {
+            return Ok(());
         }
+        let message = format!("type `{}` does not load rows as an Arrow stream", self.address().type_slug);
+        let other = if accepted("parquet") { "a Parquet file" } else { "a file" };
+        Err(Error::new(ErrorKind::Usage, message)
+            .hint(format!("save the rows as {other}, and load it by the operation `load`")))
+    }
+
+    /// Loads rows, given as an Arrow IPC stream, by the operation `load` of the block. Returns the
+    /// result of the operation.
+    ///
+    /// # Errors
+    /// Returns the error of [`can_load_rows`](Self::can_load_rows), and an error if the call fails,
+    /// for example because `rows` fails.
+    pub async fn load_rows(&self, mut arguments: Map<String, Value>, rows: ByteStream) -> Result<Value, Error> {
+        self.can_load_rows()?;
+        arguments.insert("format".to_owned(), json!("arrow"));
         let input = Input { media_type: ARROW_STREAM.to_owned(), size: None, stream: rows };
         let reply = self.call_with("load", Value::Object(arguments), Some(input), Deadline::default()).await?;
         Ok(reply.result)
