@@ -5,15 +5,20 @@
 //! the user. It is therefore not part of the engine: servers and programs that embed Blockyard
 //! never compile code.
 
+mod foreign;
 mod new;
 mod sdk;
+mod watch;
 
 use std::path::{Path, PathBuf};
 
 use blockyard::{Built, Error, ErrorKind, Guard, Provenance, assemble, writable_by_others};
 use blockyard_toolchain::{Acquire, BuildError, Toolchain, ToolchainError};
 
+pub use blockyard_toolchain::{Profile, TestRun};
+
 pub use new::{Created, NewCrate, Sdk, create};
+pub use watch::{Watch, WatchMethod};
 
 /// Files that cargo and rustup read from every parent folder of their working directory. Each can
 /// specify a program to run.
@@ -30,9 +35,9 @@ const READ_ABOVE: [&str; 5] =
 /// # Errors
 /// Returns an error if no WebAssembly toolchain is available, if the crate does not compile or is
 /// not a bundle, or if another user can write a configuration file in a parent folder.
-pub async fn build(folder: &Path, report: &mut (dyn FnMut(&str) + Send)) -> Result<Built, Error> {
+pub async fn build(folder: &Path, profile: Profile, report: &mut (dyn FnMut(&str) + Send)) -> Result<Built, Error> {
     // Checked first, to avoid installing a toolchain for a folder without a crate.
-    blockyard_toolchain::manifest(folder).map_err(not_built)?;
+    require_crate(folder)?;
     let folder = resolved(folder)?;
     only_own_files_above(&folder)?;
     // cargo may run for a minute; `block_in_place` lets the runtime continue its other tasks.
@@ -40,13 +45,35 @@ pub async fn build(folder: &Path, report: &mut (dyn FnMut(&str) + Send)) -> Resu
         report(&format!("compiling {}", folder.display()));
         let toolchain =
             Toolchain::find(&folder, Acquire::FromRustup, &mut *report).map_err(|error| no_toolchain(&error))?;
-        blockyard_toolchain::build(&folder, &toolchain).map_err(not_built)
+        blockyard_toolchain::build(&folder, &toolchain, profile).map_err(not_built)
     })?;
     let module = std::fs::read(&made.module).map_err(|error| {
         Error::new(ErrorKind::Remote, format!("cargo's module `{}` cannot be read", made.module.display()))
             .because(error)
     })?;
-    assemble(&module, Provenance { version: made.version, license: made.license, source: made.repository }).await
+    let provenance =
+        Provenance { version: made.version, license: made.license, source: made.repository, compiler: made.compiler };
+    assemble(&module, provenance).await.map_err(|error| foreign::explained(error, &folder))
+}
+
+/// Runs the native tests of a crate. `report` is called with a progress message.
+///
+/// # Errors
+/// Returns an error if cargo cannot be run, or if another user can write a configuration file in a parent folder.
+pub fn test(folder: &Path, report: &mut (dyn FnMut(&str) + Send)) -> Result<TestRun, Error> {
+    require_crate(folder)?;
+    let folder = resolved(folder)?;
+    only_own_files_above(&folder)?;
+    report(&format!("running the tests of {}", folder.display()));
+    tokio::task::block_in_place(|| blockyard_toolchain::test(&folder).map_err(not_built))
+}
+
+/// Checks that a folder contains a crate.
+///
+/// # Errors
+/// Returns an error if the folder has no `Cargo.toml`.
+pub fn require_crate(folder: &Path) -> Result<(), Error> {
+    blockyard_toolchain::manifest(folder).map(|_| ()).map_err(not_built)
 }
 
 /// Returns the absolute path of a crate's folder.

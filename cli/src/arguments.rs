@@ -21,7 +21,8 @@ pub(crate) use self::block::{
     Set, Variable,
 };
 pub(crate) use self::bundle::{
-    Build, GrantChange, Grants, Info, Install, New, Publish, Registries, Search, Type, Types, Uninstall, Upgrade,
+    Build, BundleVersion, Dev, FileOrBundle, GrantChange, Grants, Info, Inspect, Install, New, Publish, Registries,
+    Search, Test, Type, Types, Uninstall, Upgrade,
 };
 pub(crate) use self::call::{Call, CallOptions};
 pub(crate) use self::database::{Query, Statement, Transfer};
@@ -251,9 +252,28 @@ pub(crate) enum Command {
     /// the SDK that this program contains, which is unpacked into the data folder.
     #[command(after_help = "Example:\n  blockyard new acme")]
     New(New),
-    /// Build a bundle from the folder of its crate into one .wasm file.
+    /// Build a bundle into one .wasm file, from the folder of its crate or from a component that another
+    /// tool built. Prints size, digest, capabilities and block types.
     #[command(after_help = "Example:\n  blockyard build plugins/sql --out /tmp/sql.wasm")]
     Build(Build),
+    /// Build a bundle after each change of its crate, and install it in a scratch yard in the crate's folder
+    /// `target`.
+    ///
+    /// Moves the blocks of the scratch yard to each new build and checks them. The scratch yard grants what
+    /// the bundle requests; no other yard is used, and `--yard` has no effect.
+    #[command(after_help = "Example:\n  blockyard dev /tmp/acme")]
+    Dev(Dev),
+    /// Test a bundle: the tests of its crate, and the conformance of the built component.
+    ///
+    /// The conformance tests run without a network and files, with sample blocks that are made from the
+    /// examples and defaults of the schemas. They check schemas, capabilities, calls, secrets, limits and the
+    /// conversion of the stored configurations in `tests/upgrades`. The exit code is 1 if a test fails.
+    #[command(after_help = "Example:\n  blockyard test /tmp/acme")]
+    Test(Test),
+    /// Show the content of a component file or an installed bundle, without running its code: types with
+    /// fields and operations, capabilities, imports, digest, signature and size.
+    #[command(after_help = "Example:\n  blockyard inspect sql")]
+    Inspect(Inspect),
     /// Sign bundles and add them to a registry folder. A published version is never replaced. First
     /// lists the permissions that a new version adds or drops.
     #[command(

@@ -1,7 +1,7 @@
 //! Environment of a command: the only module of the CLI that derives configuration from environment
 //! variables and from the folders of this machine.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use blockyard::{
@@ -146,17 +146,7 @@ impl Context {
     /// the name of a yard in the user's configuration.
     pub(crate) async fn yard(&self) -> Result<(String, YardConfig), Error> {
         let settings = self.settings()?;
-        let base = base().ok();
-        let data = base.as_ref().map(|base| base.data_dir().join("blockyard"));
-        let mut config = YardConfig {
-            key: KeySource::from_environment(),
-            keys: data.as_ref().map(|data| data.join("keys")),
-            cache: base.map(|base| base.cache_dir().join("blockyard").join("compiled")),
-            actor: actor(),
-            trust: self.trust().ok(),
-            sources: settings.configuration().sources.clone(),
-            project: None,
-        };
+        let mut config = self.yard_config(KeySource::from_environment(), &settings);
         let url = match &self.yard {
             Some(address) if address.contains(':') => address.clone(),
             Some(name) => settings.yard(name)?,
@@ -174,6 +164,38 @@ impl Context {
             },
         };
         Ok((url, config))
+    }
+
+    fn yard_config(&self, key: KeySource, settings: &Settings) -> YardConfig {
+        let base = base().ok();
+        let data = base.as_ref().map(|base| base.data_dir().join("blockyard"));
+        YardConfig {
+            key,
+            keys: data.as_ref().map(|data| data.join("keys")),
+            cache: base.map(|base| base.cache_dir().join("blockyard").join("compiled")),
+            actor: actor(),
+            trust: self.trust().ok(),
+            sources: settings.configuration().sources.clone(),
+            project: None,
+            isolated: false,
+        }
+    }
+
+    /// Opens the yard in a folder, which has its own key file, and creates it if it does not exist. The selected yard
+    /// and its key are not used.
+    pub(crate) async fn scratch_yard(&self, folder: &Path) -> Result<Yard, Error> {
+        std::fs::create_dir_all(folder).map_err(|error| {
+            Error::new(ErrorKind::Remote, format!("`{}` cannot be created", folder.display())).because(error)
+        })?;
+        let (url, key) = (format!("sqlite:{}", folder.join("yard.db").display()), folder.join("yard.key"));
+        let config = self.yard_config(KeySource::File(key.clone()), &self.settings()?);
+        let yard = match Yard::open_with(&url, config.clone()).await {
+            Err(error) if matches!(error.as_code(), Some(Code::NoYard)) => {
+                Yard::init(&url, NewKey::File(Some(key)), config).await?
+            }
+            opened => opened?,
+        };
+        Ok(self.cache_yard(yard))
     }
 
     /// Returns whether the command line or the environment specifies the yard.

@@ -4,6 +4,7 @@
 mod arguments;
 mod commands;
 mod context;
+mod definition;
 mod fields;
 mod folder;
 mod hints;

@@ -174,7 +174,7 @@ fn search_and_info_describe_bundles_that_are_not_installed(yard: &TestYard) {
     assert_eq!(info["releases"].as_array().map(Vec::len), Some(2));
     let shown = yard.ok(&["info", "sec", "--registry", &registry]);
     for expected in
-        [&key[..], "installed     no", "http https://a.example: send requests to", "fields: url", "0.1.0 in `acme`"]
+        [&key[..], "installed     no", "http https://a.example: send requests to", "url  (text)", "0.1.0 in `acme`"]
     {
         assert!(shown.contains(expected), "{expected}: {shown}");
     }

@@ -33,7 +33,7 @@ fn ok(yard: &TestYard, folder: &Path, program: &[&str]) -> String {
 }
 
 /// Renames a field in version 2 of the block type, and converts the configuration of version 1.
-fn change_type(source: &Path) {
+pub(crate) fn change_type(source: &Path) {
     let before = std::fs::read_to_string(source).expect("the source");
     let start = before.find("/// Access to an HTTP API.").expect("the struct");
     let end = before.find("#[operations]").expect("the operations");

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use blockyard_toolchain::{Acquire, BuildError, Toolchain};
+use blockyard_toolchain::{Acquire, BuildError, Profile, Toolchain};
 
 use crate::{Result, run};
 
@@ -120,7 +120,7 @@ pub(crate) fn modules(toolchain: &Toolchain) -> Result {
 /// Compiles the module of one bundle.
 pub(crate) fn module(folder: &str, toolchain: &Toolchain) -> Result {
     println!("setup: compiling {folder}");
-    let compiled = blockyard_toolchain::build(&root().join(folder), toolchain);
+    let compiled = blockyard_toolchain::build(&root().join(folder), toolchain, Profile::Release);
     compiled.map(drop).map_err(|error| match &error {
         BuildError::Compile { output, .. } => format!("{error}: {output}"),
         _ => error.to_string(),

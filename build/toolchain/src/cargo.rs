@@ -20,6 +20,17 @@ pub struct Crate {
     pub repository: Option<String>,
     /// Path of the core WebAssembly module that cargo wrote.
     pub module: PathBuf,
+    /// Version of the compiler, e.g. `1.95.0 (59807616e 2026-04-14)`. `None` if the compiler does not report it.
+    pub compiler: Option<String>,
+}
+
+/// Purpose of a build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Profile {
+    /// A small module, the same on every machine with the same toolchain.
+    Release,
+    /// A module that is compiled fast after a change, for the author of the crate.
+    Development,
 }
 
 /// A failed build.
@@ -44,41 +55,20 @@ pub enum BuildError {
     NoModule(PathBuf),
 }
 
-/// Compiles a crate for WebAssembly, optimized for size and without debug information.
+/// Compiles a crate for WebAssembly, without debug information.
 ///
-/// Paths are remapped, so that the same source produces the same bytes on every machine. cargo runs
+/// Paths are remapped, so that the same source produces the same bytes in every folder. cargo runs
 /// in the crate's folder, because it reads configuration files from its working directory, and the
-/// user's current folder must not provide them.
+/// user's current folder must not provide them. Flags of the environment and `build.rustflags` are not used.
 ///
 /// # Errors
 /// Returns a [`BuildError`] if the folder contains no crate, if cargo cannot be run, if the crate
 /// does not compile, or if it has no `cdylib` target.
-pub fn build(folder: &Path, toolchain: &Toolchain) -> Result<Crate, BuildError> {
+pub fn build(folder: &Path, toolchain: &Toolchain, profile: Profile) -> Result<Crate, BuildError> {
     let folder = &folder.canonicalize().map_err(|_| BuildError::NotACrate(folder.to_owned()))?;
     let manifest = manifest(folder)?;
     let package = package(&manifest)?;
-    let mut command = Command::new("cargo");
-    command
-        .current_dir(folder)
-        // For a library that is also an `rlib`, cargo omits the optimization at link time.
-        .args(["rustc", "--lib", "--crate-type", "cdylib", "--release", "--target", TARGET])
-        .args(["--message-format", "json-render-diagnostics"])
-        .arg("--manifest-path")
-        .arg(&manifest)
-        .arg("--target-dir")
-        .arg(package.target_folder.join("bundles"))
-        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "s")
-        .env("CARGO_PROFILE_RELEASE_LTO", "true")
-        .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1")
-        .env("CARGO_PROFILE_RELEASE_PANIC", "abort")
-        .env("CARGO_PROFILE_RELEASE_STRIP", "symbols")
-        .env("CARGO_PROFILE_RELEASE_DEBUG", "false")
-        .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", remapped(&package.workspace))
-        .env_remove("RUSTFLAGS")
-        .env_remove("CARGO_ENCODED_RUSTFLAGS")
-        // cargo sets this variable when it runs this program; it would select the wrong compiler.
-        .env_remove("RUSTUP_TOOLCHAIN_SOURCE")
-        .stdin(Stdio::null());
+    let mut command = command(folder, &manifest, &package, profile);
     if let Toolchain::FromSource { rustc, linker } = toolchain {
         command
             .args(["-Z", "build-std=std,panic_abort"])
@@ -109,7 +99,74 @@ pub fn build(folder: &Path, toolchain: &Toolchain) -> Result<Crate, BuildError> 
         license: package.license,
         repository: package.repository,
         module,
+        compiler: toolchain.version(folder),
     })
+}
+
+/// Returns the command that compiles a crate.
+fn command(folder: &Path, manifest: &Path, package: &Package, profile: Profile) -> Command {
+    let mut command = Command::new("cargo");
+    command
+        .current_dir(folder)
+        // For a library that is also an `rlib`, cargo omits the optimization at link time.
+        .args(["rustc", "--lib", "--crate-type", "cdylib", "--release", "--target", TARGET])
+        .args(["--message-format", "json-render-diagnostics"])
+        .arg("--manifest-path")
+        .arg(manifest)
+        .arg("--target-dir")
+        .arg(package.target_folder.join(match profile {
+            Profile::Release => "bundles",
+            Profile::Development => "bundles-dev",
+        }))
+        .env("CARGO_PROFILE_RELEASE_PANIC", "abort")
+        .env("CARGO_PROFILE_RELEASE_STRIP", "symbols")
+        .env("CARGO_PROFILE_RELEASE_DEBUG", "false")
+        .env_remove("RUSTFLAGS")
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        // It takes precedence over the profile.
+        .env_remove("CARGO_INCREMENTAL")
+        // cargo sets this variable when it runs this program; it would select the wrong compiler.
+        .env_remove("RUSTUP_TOOLCHAIN_SOURCE")
+        .stdin(Stdio::null());
+    let variables = match profile {
+        Profile::Release => [("OPT_LEVEL", "s"), ("LTO", "true"), ("CODEGEN_UNITS", "1"), ("INCREMENTAL", "false")],
+        // The optimization at link time would compile all dependencies again after each change.
+        Profile::Development => [("OPT_LEVEL", "1"), ("LTO", "off"), ("CODEGEN_UNITS", "16"), ("INCREMENTAL", "true")],
+    };
+    for (name, value) in variables {
+        command.env(format!("CARGO_PROFILE_RELEASE_{name}"), value);
+    }
+    remap(&mut command, &package.workspace, &package.target_folder);
+    command
+}
+
+/// Result of the native tests of a crate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TestRun {
+    /// `true` if all tests passed.
+    pub passed: bool,
+    /// Output of cargo, of the compiler and of the tests.
+    pub output: String,
+}
+
+/// Runs the tests of a crate natively.
+///
+/// # Errors
+/// Returns [`BuildError::NotACrate`] or [`BuildError::NoCargo`]. Tests that fail or do not compile are part of the
+/// result.
+pub fn test(folder: &Path) -> Result<TestRun, BuildError> {
+    let folder = &folder.canonicalize().map_err(|_| BuildError::NotACrate(folder.to_owned()))?;
+    let manifest = manifest(folder)?;
+    let output = Command::new("cargo")
+        .current_dir(folder)
+        .args(["test", "--manifest-path"])
+        .arg(&manifest)
+        .env_remove("RUSTUP_TOOLCHAIN_SOURCE")
+        .stdin(Stdio::null())
+        .output()
+        .map_err(BuildError::NoCargo)?;
+    let text = [output.stderr, output.stdout].concat();
+    Ok(TestRun { passed: output.status.success(), output: String::from_utf8_lossy(&text).into_owned() })
 }
 
 /// Returns the path of the crate's `Cargo.toml`.
@@ -169,12 +226,20 @@ fn package(manifest: &Path) -> Result<Package, BuildError> {
     })
 }
 
-/// Returns the `rustc` flags that remap local paths. Otherwise, local paths would appear in panic
-/// messages and change the digest of the bundle.
-fn remapped(workspace: &Path) -> String {
+/// Remaps local paths. Otherwise, they would appear in panic messages and change the digest of the bundle. Of several
+/// prefixes that match, the compiler uses the last one.
+fn remap(command: &mut Command, workspace: &Path, target: &Path) {
     let cargo_home = std::env::var_os("CARGO_HOME")
         .map(PathBuf::from)
         .or_else(|| std::env::home_dir().map(|home| home.join(".cargo")))
         .unwrap_or_default();
-    format!("--remap-path-prefix={}=/bundle --remap-path-prefix={}=/cargo", workspace.display(), cargo_home.display())
+    let flags = [(workspace, "/bundle"), (target, "/target"), (cargo_home.as_path(), "/cargo")]
+        .map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()));
+    if flags.iter().any(|flag| flag.contains(char::is_whitespace)) {
+        // A variable separates flags by spaces.
+        let flags: Vec<String> = flags.iter().map(|flag| Value::from(flag.as_str()).to_string()).collect();
+        command.arg("--config").arg(format!("target.{TARGET}.rustflags=[{}]", flags.join(",")));
+    } else {
+        command.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", flags.join(" "));
+    }
 }

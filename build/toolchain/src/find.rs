@@ -87,6 +87,19 @@ impl Toolchain {
         })
     }
 
+    /// Returns the version of the compiler that builds the crate in `folder`, with its commit. `None` if it cannot be
+    /// run.
+    #[must_use]
+    pub fn version(&self, folder: &Path) -> Option<String> {
+        let rustc = match self {
+            Self::Installed => Path::new("rustc"),
+            Self::FromSource { rustc, .. } => rustc,
+        };
+        let output = Command::new(rustc).arg("--version").current_dir(folder).stderr(Stdio::null()).output().ok()?;
+        let text = String::from_utf8(output.stdout).ok()?;
+        text.trim().strip_prefix("rustc ").map(str::to_owned)
+    }
+
     fn from_source(folder: &Path) -> Result<Self, String> {
         let rustc = PathBuf::from(DEBIAN_RUSTC);
         if !rustc.exists() {

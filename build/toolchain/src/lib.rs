@@ -7,9 +7,11 @@
 
 mod cargo;
 mod find;
+mod imports;
 
-pub use cargo::{BuildError, Crate, build, manifest};
+pub use cargo::{BuildError, Crate, Profile, TestRun, build, manifest, test};
 pub use find::{Acquire, Toolchain, ToolchainError};
+pub use imports::{ImportingCrate, importing_crates};
 
 /// Compilation target of bundles. It has no WASI, so a component imports only the interfaces that
 /// it declares.

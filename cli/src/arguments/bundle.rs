@@ -190,12 +190,62 @@ pub(crate) struct New {
 
 #[derive(Debug, Args)]
 pub(crate) struct Build {
-    /// Folder of the crate.
+    /// Folder of the crate; or a component or core module that another tool built, which is completed
+    /// with its manifest.
     #[arg(default_value = ".")]
     pub(crate) path: PathBuf,
     /// Output file. Default: NAME-VERSION.wasm in the current folder.
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Dev {
+    /// Folder of the crate.
+    #[arg(default_value = ".")]
+    pub(crate) path: PathBuf,
+    /// Compare files each second, for file systems that do not report changes.
+    #[arg(long)]
+    pub(crate) poll: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Test {
+    /// Folder of the crate.
+    #[arg(default_value = ".")]
+    pub(crate) path: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Inspect {
+    /// Component file, or installed bundle: FILE.wasm, NAME for its newest version, or NAME@VERSION. An
+    /// argument that contains `/` or ends in `.wasm` is a path.
+    #[arg(value_name = "FILE.wasm|BUNDLE")]
+    pub(crate) bundle: FileOrBundle,
+    /// Rebuild the bundle from the folder of its crate, by default the current folder, and compare the
+    /// digests. The exit code is 1 if they differ. The build runs code of the crate and of its dependencies.
+    #[arg(long, value_name = "PATH", num_args = 0..=1, default_missing_value = ".")]
+    pub(crate) reproduce: Option<PathBuf>,
+}
+
+/// A component file, or an installed bundle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum FileOrBundle {
+    File(PathBuf),
+    Bundle(BundleVersion),
+}
+
+impl FromStr for FileOrBundle {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let is_path =
+            text.ends_with(".wasm") || text == "." || text.contains('/') || cfg!(windows) && text.contains('\\');
+        if is_path {
+            return Ok(Self::File(PathBuf::from(text)));
+        }
+        text.parse().map(Self::Bundle)
+    }
 }
 
 #[derive(Debug, Args)]

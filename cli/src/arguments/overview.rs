@@ -34,7 +34,7 @@ const GROUPS: [(&str, &[&str]); 7] = [
         "Secrets, permissions, audit",
         &["reveal", "purge", "key", "grants", "grant", "revoke", "trust", "audit", "status", "doctor"],
     ),
-    ("Write bundles", &["new", "build", "publish", "completions"]),
+    ("Write bundles", &["new", "dev", "test", "build", "inspect", "publish", "completions"]),
 ];
 
 /// Replaces the list of all commands in the help of the program.

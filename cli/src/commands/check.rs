@@ -14,6 +14,7 @@ pub(super) async fn run(arguments: &PinnedArgument, context: &Context) -> Outcom
     let yard = context.open().await?;
     let block = yard.open_block(&arguments.address).await?;
     let check = block.check().await?;
+    context.log(&check.log);
     context.terminal.document(&check, || {
         let mut text = String::new();
         for step in &check.steps {

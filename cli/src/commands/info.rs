@@ -1,10 +1,11 @@
 //! `blockyard info`: shows a bundle, installed or not, without running its code.
 
 use blockyard::model::{BundleName, visible};
-use blockyard::{BundleInfo, Error, Offer, TypeView, Wanted};
+use blockyard::{BundleInfo, Error, Offer, Wanted};
 
 use crate::arguments::Info;
 use crate::context::Context;
+use crate::definition::{Manifest, fact};
 use crate::outcome::{DONE, Outcome};
 use crate::remote::RegistryQuery;
 use crate::signer::one_line;
@@ -22,11 +23,7 @@ pub(super) async fn run(arguments: &Info, context: &Context) -> Outcome {
 
 fn text(info: &BundleInfo) -> String {
     let mut text = format!("{}: {}\n", info.name, visible::line(&info.description));
-    let mut line = |name: &str, value: &str| {
-        if !value.is_empty() {
-            text.push_str(&format!("  {name:12}  {}\n", visible::line(value)));
-        }
-    };
+    let mut line = |name: &str, value: &str| text.push_str(&fact(name, value));
     line("installed", &if info.installed.is_empty() { "no".to_owned() } else { info.installed.join(", ") });
     if let Some(release) = &info.release {
         line("release", &format!("{} in the registry `{}` at {}", release.version, release.registry, release.location));
@@ -34,45 +31,19 @@ fn text(info: &BundleInfo) -> String {
         line("source code", if release.source_code { "built on installation" } else { "" });
     }
     line("problem", &info.problem.as_deref().map(one_line).unwrap_or_default());
-    line("license", info.license.as_deref().unwrap_or_default());
-    line("home page", info.homepage.as_deref().unwrap_or_default());
-    line("repository", info.repository.as_deref().unwrap_or_default());
-    text.push_str("capabilities:\n");
-    for capability in &info.capabilities {
-        let (name, explanation) = (visible::line(&capability.capability), visible::line(&capability.explanation));
-        text.push_str(&format!("  {name}: {explanation}\n"));
-    }
-    text.push_str("block types:\n");
-    if info.definitions.is_empty() {
-        text.extend(info.types.iter().map(|slug| format!("  {}\n", visible::line(slug))));
-    }
-    text.extend(info.definitions.iter().map(block_type));
+    let BundleInfo { license, homepage, repository, capabilities, types, definitions, .. } = info;
+    let manifest = Manifest {
+        license: license.as_deref(),
+        homepage: homepage.as_deref(),
+        repository: repository.as_deref(),
+        capabilities,
+        types,
+        definitions,
+    };
+    text.push_str(&manifest.text());
     if !info.releases.is_empty() {
         text.push_str("releases:\n");
         text.extend(info.releases.iter().map(release));
-    }
-    text
-}
-
-fn block_type(view: &TypeView) -> String {
-    let mut text = format!("  {}: {}\n", view.slug, visible::paragraph(&view.description));
-    let fields = view.schema["properties"].as_object().into_iter().flatten().map(|(name, _)| {
-        let secret = if view.secrets.contains(name) { " (secret)" } else { "" };
-        format!("{}{secret}", visible::line(name))
-    });
-    let operations = view.operations.as_array().into_iter().flatten().map(|operation| {
-        let word = |field: &str| visible::line(operation[field].as_str().unwrap_or_default());
-        let repeatable = if operation["repeatable"] == true { ", repeatable" } else { "" };
-        format!("{} ({}{repeatable})", word("name"), word("effect"))
-    });
-    for (name, values) in [
-        ("interfaces", view.interfaces.clone()),
-        ("fields", fields.collect()),
-        ("operations", operations.collect::<Vec<_>>()),
-    ] {
-        if !values.is_empty() {
-            text.push_str(&format!("    {name}: {}\n", values.join(", ")));
-        }
     }
     text
 }

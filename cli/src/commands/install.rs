@@ -14,6 +14,7 @@ use blockyard::{
     LockedRequest, Project, ProjectLock, Registry, Request, Staged, Wanted, Yard,
     model::{BundleName, visible},
 };
+use blockyard_build::Profile;
 use semver::VersionReq;
 use serde_json::json;
 use tokio::sync::OnceCell;
@@ -252,7 +253,7 @@ impl Installing<'_> {
                 return Ok(Prepared { staged, release: None });
             }
             InstallTarget::Crate(folder) => {
-                let built = blockyard_build::build(folder, report).await?;
+                let built = blockyard_build::build(folder, Profile::Release, report).await?;
                 let staged = self.yard.stage(built.bytes, BundleSource::krate(folder)).await?;
                 return Ok(Prepared { staged, release: None });
             }
@@ -311,7 +312,9 @@ impl Installing<'_> {
         let Found { content, release } = found;
         let bytes = match content {
             Content::Component(bytes) => bytes,
-            Content::Crate(folder) if self.arguments.build => blockyard_build::build(&folder, report).await?.bytes,
+            Content::Crate(folder) if self.arguments.build => {
+                blockyard_build::build(&folder, Profile::Release, report).await?.bytes
+            }
             Content::Crate(folder) => return Err(needs_building(name, &blockyard_build::resolved(&folder)?)),
         };
         self.yard.stage_release(bytes, release).await

@@ -11,6 +11,7 @@ mod copy;
 mod cp;
 mod create;
 mod delete;
+mod dev;
 mod diff;
 mod doctor;
 mod edit;
@@ -22,6 +23,7 @@ mod grants;
 mod history;
 mod info;
 mod init;
+mod inspect;
 mod install;
 mod key;
 mod list;
@@ -40,6 +42,7 @@ mod search;
 mod set;
 mod show;
 mod status;
+mod test;
 mod transfer;
 mod trust;
 mod r#type;
@@ -104,6 +107,9 @@ pub(crate) async fn run(command: Command, context: &Context) -> Outcome {
         Command::Trust(arguments) => trust::run(&arguments, context).await,
         Command::New(arguments) => new::run(arguments, context),
         Command::Build(arguments) => build::run(&arguments, context).await,
+        Command::Dev(arguments) => dev::run(&arguments, context).await,
+        Command::Test(arguments) => test::run(&arguments, context).await,
+        Command::Inspect(arguments) => inspect::run(&arguments, context).await,
         Command::Publish(arguments) => publish::run(&arguments, context).await,
         Command::Completions(arguments) => completions::run(&arguments, context),
     }

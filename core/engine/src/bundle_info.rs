@@ -1,7 +1,7 @@
 //! Describes one bundle, installed or not, without running its code: its releases, and the block
 //! types in the manifest of a release.
 
-use blockyard_model::{BundleName, Capability, Manifest};
+use blockyard_model::{BundleName, Manifest};
 use blockyard_registry::{Registry, component};
 use semver::VersionReq;
 use serde::Serialize;
@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::catalog::{self, CatalogEntry, Offer};
 use crate::fetch::{Content, Request};
+use crate::manifest_view::{CapabilityView, ManifestView};
 use crate::{BundleView, Error, ErrorKind, TypeView, Yard};
 
 /// A bundle, for display and for programs.
@@ -39,15 +40,6 @@ pub struct BundleInfo {
     pub releases: Vec<Offer>,
     /// Reason why the release cannot be installed or its manifest cannot be read.
     pub problem: Option<String>,
-}
-
-/// A capability that a bundle requests.
-#[derive(Debug, Clone, Serialize)]
-pub struct CapabilityView {
-    /// The capability, for example `http https://api.example.com`.
-    pub capability: String,
-    /// Description of what it permits. Empty for a capability that this version does not know.
-    pub explanation: String,
 }
 
 /// Describes a bundle by the indexes of registries alone. `installed` are the bundles of the user's
@@ -147,25 +139,10 @@ impl BundleInfo {
 
     /// Completes the description with a manifest, which takes precedence over an index.
     fn describe(&mut self, manifest: &Value) {
-        let text = |field: &str| manifest[field].as_str().map(str::to_owned);
-        self.description = text("description").unwrap_or_default();
-        self.license = text("license");
-        self.homepage = text("homepage");
-        self.repository = text("source");
-        let types = manifest["types"].as_array().into_iter().flatten();
-        self.definitions = types.map(|described| TypeView::of(&self.name, manifest, described)).collect();
-        self.types = self.definitions.iter().map(|view| view.slug.clone()).collect();
-        let capabilities = manifest["capabilities"].as_array().into_iter().flatten();
-        self.capabilities = capabilities.filter_map(Value::as_str).map(CapabilityView::of).collect();
-    }
-}
-
-impl CapabilityView {
-    fn of(text: &str) -> Self {
-        let parsed = text.parse::<Capability>();
-        Self {
-            capability: text.to_owned(),
-            explanation: parsed.map(|capability| capability.explanation()).unwrap_or_default(),
-        }
+        let ManifestView { description, license, homepage, repository, capabilities, definitions, .. } =
+            ManifestView::of(manifest);
+        self.types = definitions.iter().map(|view| view.slug.clone()).collect();
+        (self.description, self.license, self.homepage, self.repository) = (description, license, homepage, repository);
+        (self.capabilities, self.definitions) = (capabilities, definitions);
     }
 }

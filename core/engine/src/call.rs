@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use blockyard_host::{
-    Block as HostBlock, ByteStream, CallSecret, Deadline, GuessingHook, HostError, Input, Invocation, Problem,
+    Block as HostBlock, ByteStream, CallSecret, Deadline, GuessingHook, HostError, Input, Invocation, LogLine, Problem,
     RevealHook, Usage,
 };
 use blockyard_model::reference::SECRET_STORE;
@@ -49,6 +49,9 @@ pub struct Check {
     pub passed: bool,
     /// Steps, in the order in which they ran.
     pub steps: Vec<CheckStep>,
+    /// Lines that the bundle logged.
+    #[serde(skip)]
+    pub log: Vec<LogLine>,
 }
 
 /// A step of a check.
@@ -356,7 +359,7 @@ impl Block {
         let invocation = self.invocation(Effect::Read, Deadline::default(), 0).await?;
         *usage = invocation.usage.clone();
         self.begin("check", Effect::Read, !invocation.secrets.is_empty()).await?;
-        let steps = self.yard.sandbox()?.check(&self.bundle, invocation).await?;
+        let (steps, log) = self.yard.sandbox()?.check(&self.bundle, invocation).await?;
         let steps: Vec<CheckStep> = serde_json::from_value(steps).map_err(|error| {
             Error::new(
                 ErrorKind::Bundle,
@@ -364,7 +367,7 @@ impl Block {
             )
             .because(error)
         })?;
-        Ok(Check { passed: steps.iter().all(|step| step.status == "passed"), steps })
+        Ok(Check { passed: steps.iter().all(|step| step.status == "passed"), steps, log })
     }
 
     async fn invocation(&self, effect: Effect, deadline: Deadline, depth: usize) -> Result<Invocation, Error> {

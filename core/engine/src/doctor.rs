@@ -32,7 +32,7 @@ impl Yard {
             }
             Err(error) => steps.push(failed("open", &with_cause(&error))),
         }
-        Check { passed: steps.iter().all(|step| step.status != "failed"), steps }
+        Check { passed: steps.iter().all(|step| step.status != "failed"), steps, log: Vec::new() }
     }
 
     async fn run_checks(&self, steps: &mut Vec<CheckStep>, progress: &mut (dyn FnMut(&str) + Send)) {

@@ -422,15 +422,23 @@ impl From<Unresolved> for Error {
     }
 }
 
+/// Hint for a component that imports interfaces of others.
+pub(crate) const FOREIGN_INTERFACE: &str =
+    "bundles can import `blockyard:bundle` interfaces only; a newer Blockyard may provide this one";
+
 impl From<ComponentError> for Error {
     fn from(error: ComponentError) -> Self {
         let hint = match &error {
             ComponentError::NoManifest | ComponentError::ManyManifests(_) => {
                 return with_causes(ErrorKind::Invalid, error).code(Code::NotABundle);
             }
-            ComponentError::ForeignImports(_) => {
-                Some("a dependency of the crate requires files, sockets or a C library, which bundles cannot use")
+            ComponentError::ForeignImports(imports) => {
+                let code = Code::ForeignImports { imports: imports.clone() };
+                return with_causes(ErrorKind::Invalid, error)
+                    .hint("a dependency of the crate requires files, sockets, JavaScript or a C library, which bundles cannot use")
+                    .code(code);
             }
+            ComponentError::NoInterface => Some("add `bundle!` of the SDK to `src/lib.rs` of the crate"),
             ComponentError::Encode(_) => Some("build it with the SDK version that matches this version of Blockyard"),
             _ => None,
         };
@@ -453,8 +461,10 @@ impl From<HostError> for Error {
             HostError::TooLarge { .. } | HostError::Manifest(_) | HostError::NotABundle(_) => {
                 with_causes(ErrorKind::Invalid, error)
             }
-            HostError::UnknownImport(_) => with_causes(ErrorKind::Invalid, error)
-                .hint("bundles can import `blockyard:bundle` interfaces only; a newer Blockyard may provide this one"),
+            HostError::UnknownImport(ref import) => {
+                let code = Code::ForeignImports { imports: vec![import.clone()] };
+                with_causes(ErrorKind::Invalid, error).hint(FOREIGN_INTERFACE).code(code)
+            }
             HostError::Undeclared(_) => with_causes(ErrorKind::Invalid, error)
                 .hint("add the capability to `bundle!` in its source, and rebuild the bundle"),
             HostError::NotGranted { ref bundle, ref missing } => {

@@ -36,6 +36,7 @@ mod call;
 mod catalog;
 mod compare;
 mod configuration;
+mod conformance;
 mod connection_url;
 mod database;
 mod delete;
@@ -48,6 +49,7 @@ mod gc;
 mod grant;
 mod grant_cache;
 mod history;
+mod inspect;
 mod install;
 mod key;
 mod key_source;
@@ -55,6 +57,7 @@ mod keys;
 mod lock;
 mod lock_findings;
 mod locked;
+mod manifest_view;
 mod merge;
 mod migration;
 mod ownership;
@@ -89,7 +92,7 @@ mod yard;
 mod yard_config;
 mod yard_files;
 
-pub use assemble::{Built, Provenance, assemble};
+pub use assemble::{Built, Provenance, assemble, assemble_file};
 pub use block::{Block, BlockEntry, BlockView, Dependent, Redacted};
 pub use blockfile::BlockFile;
 pub use blockyard_host::{ByteStream, Deadline, Input, LogLevel, LogLine, Problem, settled};
@@ -97,6 +100,7 @@ pub use blockyard_model as model;
 pub use blockyard_model::{
     Address, BlockName, Capability, Digest, Effect, PinnedAddress, Revision, SourcePattern, TypeSlug,
 };
+pub use blockyard_registry::sections::{SectionDifference, SectionSizes};
 pub use blockyard_registry::{
     Base, Evicted, LockFile, LockedBundle, NamedRegistry, ProjectError, ProjectFile, ProjectYard, PublicKey, Registry,
     RegistryAddress, RegistryToken, RemoteAccess, RemoteError, RemoteRegistry, RemoteTimes, RemoteUrl, RemoteUrlError,
@@ -106,13 +110,14 @@ pub use blockyard_store::{AuditChain, AuditFilter, AuditLine, BlockFilter};
 #[cfg(feature = "telemetry")]
 pub use blockyard_telemetry::{Collector, CollectorError, Telemetry, TelemetryError};
 pub use bundle::{BundleUse, BundleView};
-pub use bundle_info::{BundleInfo, CapabilityView, bundle_info};
+pub use bundle_info::{BundleInfo, bundle_info};
 pub use call::{Check, CheckStep};
 pub use catalog::{
     CatalogEntry, Offer, Outdated, OutdatedBundle, RegistryView, UnknownBundle, catalog, outdated, releases,
 };
 pub use compare::{Change, FieldChange};
 pub use configuration::read_configuration;
+pub use conformance::{ConformanceResult, ConformanceStatus, UpgradeCase, conformance};
 pub use connection_url::has_password;
 pub use database::Database;
 pub use error::{BundleUsage, Code, Error, ErrorKind, Need, OpenChange, Usage};
@@ -120,6 +125,7 @@ pub use fetch::{Content, Found, FoundRelease, Request, usable_registry};
 pub use gc::DroppedBundle;
 pub use grant::GrantView;
 pub use history::{DiffView, RevisionView};
+pub use inspect::{Inspection, InstalledState, Reproduction, compare_builds, inspect, read_component};
 pub use install::{Installed, Staged};
 pub use jiff::Timestamp;
 pub use key::{KeyStatus, RotationStatus};
@@ -127,6 +133,7 @@ pub use key_source::{KeySource, NewKey};
 pub use lock::ProjectLock;
 pub use lock_findings::LockFinding;
 pub use locked::LockedRequest;
+pub use manifest_view::CapabilityView;
 pub use migration::{ConversionProblem, ConversionReport, MovedSecret};
 pub use ownership::{Guard, writable_by_others};
 pub use plan::{Plan, PlanAction, PlannedBlock};

@@ -107,16 +107,7 @@ impl Yard {
     }
 
     async fn verify_bundle(&self, record: &BundleRecord) -> Result<VerifiedBundle, Error> {
-        let source = BundleSource::parse(&record.source);
-        let mut bundle = VerifiedBundle {
-            name: record.name.clone(),
-            version: record.version.clone(),
-            sha256: record.digest.to_string(),
-            installed: record.uninstalled_at.is_none(),
-            signer: source.signer().map(str::to_owned),
-            signature: SignatureState::Unsigned,
-            problems: Vec::new(),
-        };
+        let mut bundle = VerifiedBundle::new(record);
         let Some(bytes) = self.store().bundle_bytes(&record.digest).await? else {
             bundle.problem(BundleCheck::Digest, ErrorKind::Denied, "its bytes are missing from the yard");
             return Ok(bundle);
@@ -181,12 +172,25 @@ impl Yard {
 }
 
 impl VerifiedBundle {
+    /// Creates the result of a bundle before its first check.
+    pub(crate) fn new(record: &BundleRecord) -> Self {
+        Self {
+            name: record.name.clone(),
+            version: record.version.clone(),
+            sha256: record.digest.to_string(),
+            installed: record.uninstalled_at.is_none(),
+            signer: BundleSource::parse(&record.source).signer().map(str::to_owned),
+            signature: SignatureState::Unsigned,
+            problems: Vec::new(),
+        }
+    }
+
     fn problem(&mut self, check: BundleCheck, kind: ErrorKind, message: &str) {
         self.problems.push(BundleProblem { check, message: message.to_owned(), kind });
     }
 
     /// Verifies the stored signature with the key of the signer.
-    fn verify_signature(&mut self, record: &BundleRecord, bytes: &[u8]) {
+    pub(crate) fn verify_signature(&mut self, record: &BundleRecord, bytes: &[u8]) {
         let Some(key) = self.signer.clone() else { return };
         let Some(signature) = &record.signature else {
             self.signature = SignatureState::NotStored;

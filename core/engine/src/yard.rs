@@ -233,8 +233,9 @@ impl Yard {
         if let Some(sandbox) = self.inner.sandbox.get() {
             return Ok(sandbox);
         }
-        let sandbox =
-            Sandbox::new(&SandboxConfig { cache: self.inner.config.cache.clone(), protected: self.own_files() })?;
+        let YardConfig { cache, isolated, .. } = &self.inner.config;
+        let config = SandboxConfig { cache: cache.clone(), protected: self.own_files(), isolated: *isolated };
+        let sandbox = Sandbox::new(&config)?;
         Ok(self.inner.sandbox.get_or_init(|| sandbox))
     }
 

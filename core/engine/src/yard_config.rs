@@ -29,4 +29,6 @@ pub struct YardConfig {
     /// Project file that names the yard. A yard inside the project's folder is opened only if it is
     /// trusted in `trust`.
     pub project: Option<Project>,
+    /// Bundles reach no server and no file, whatever is granted. For tests of bundles.
+    pub isolated: bool,
 }

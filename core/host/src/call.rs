@@ -128,16 +128,17 @@ impl Sandbox {
     }
 
     /// Checks that a block works, e.g. that its server accepts the credentials. Returns the steps
-    /// of the check as a JSON list.
+    /// of the check as a JSON list, and the lines that the bundle logged.
     ///
     /// # Errors
     /// The same as for [`invoke`](Self::invoke).
-    pub async fn check(&self, bundle: &Bundle, invocation: Invocation) -> Result<Value, HostError> {
+    pub async fn check(&self, bundle: &Bundle, invocation: Invocation) -> Result<(Value, Vec<LogLine>), HostError> {
         self.call(bundle, invocation, move |mut call, block| async move {
             let types = call.exports.blockyard_bundle_block_types();
             let result = types.call_check(&mut call.store, &block).await;
             let text = call.result(result)?;
-            call.json(text, "the result of `check`").await
+            let steps = call.json(text, "the result of `check`").await?;
+            Ok((steps, call.store.data_mut().log.take()))
         })
         .await
     }

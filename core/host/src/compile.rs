@@ -20,7 +20,7 @@ use crate::sandbox::Sandbox;
 /// Returns [`HostError::TooLarge`] for a file above the size limit, [`HostError::NotAComponent`]
 /// for a file that is not a valid component (also a truncated one), and [`HostError::NotABundle`]
 /// if it has too many functions or a function that is too large.
-pub(crate) fn examine(bytes: &[u8]) -> Result<(), HostError> {
+pub fn examine(bytes: &[u8]) -> Result<(), HostError> {
     if bytes.len() > limits::COMPONENT_BYTES {
         return Err(HostError::TooLarge { bytes: bytes.len(), limit: limits::COMPONENT_BYTES });
     }

@@ -31,6 +31,7 @@ pub use bundle::{Bundle, LoadBytes};
 pub use call::{Block, Invocation, Reply};
 pub use capability::log::{LogLevel, LogLine};
 pub use capability::reveal::RevealHook;
+pub use compile::examine;
 pub use configuration::Migrated;
 pub use deadline::Deadline;
 pub use error::HostError;

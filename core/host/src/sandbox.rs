@@ -23,6 +23,8 @@ pub struct SandboxConfig {
     /// Files that no bundle can access, even if a block's configuration names them: the yard's
     /// files.
     pub protected: Vec<PathBuf>,
+    /// Bundles reach no server and no file, whatever is granted: each attempt is a problem. For tests of bundles.
+    pub isolated: bool,
 }
 
 /// Runs bundles. A process needs only one; clones share it.
@@ -63,8 +65,8 @@ impl Sandbox {
             pure_engine,
             ticker: Arc::new(ticker),
             cache: cache.map(Arc::new),
-            pools: Arc::new(Pools::new(config.protected.clone())),
-            http: Arc::default(),
+            pools: Arc::new(if config.isolated { Pools::isolated() } else { Pools::new(config.protected.clone()) }),
+            http: Arc::new(if config.isolated { HttpClients::isolated() } else { HttpClients::default() }),
             permits: Arc::new(Semaphore::new(limits::CONCURRENT_CALLS)),
             pure_permits: Arc::new(Semaphore::new(limits::CONCURRENT_CALLS)),
             compiling: Arc::new(Semaphore::new(limits::CONCURRENT_COMPILATIONS)),

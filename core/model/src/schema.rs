@@ -210,7 +210,8 @@ impl Schema {
     }
 
     /// Resolves `$ref`, and an `anyOf` of one schema and `null`, which declares an optional value.
-    pub(crate) fn resolve<'a>(&'a self, schema: &'a Value) -> Option<&'a Map<String, Value>> {
+    #[must_use]
+    pub fn resolve<'a>(&'a self, schema: &'a Value) -> Option<&'a Map<String, Value>> {
         keywords::resolve(&self.document, schema)
     }
 

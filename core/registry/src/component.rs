@@ -19,6 +19,8 @@ pub struct About {
     pub license: Option<String>,
     /// URL of the source code.
     pub source: Option<String>,
+    /// Tools that built the component, each with its version.
+    pub tools: Vec<(String, String)>,
 }
 
 /// An error of creating or reading a component.
@@ -27,6 +29,9 @@ pub enum ComponentError {
     /// The core module has imports that the WIT package does not define.
     #[error("the module imports `{}`, which Blockyard does not provide", .0.join("`, `"))]
     ForeignImports(Vec<String>),
+    /// The core module has no description of its interface, which the SDK's `bundle!` adds.
+    #[error("the module is not a bundle: it contains no description of its interface")]
+    NoInterface,
     /// The core module cannot be converted: it was not built with the SDK, or with an incompatible
     /// version.
     #[error("the module cannot be converted to a component: {0}")]
@@ -48,12 +53,15 @@ pub enum ComponentError {
 /// Converts a core module that was built with the SDK to a component.
 ///
 /// # Errors
-/// Returns [`ComponentError::NotWasm`], [`ComponentError::ForeignImports`] or
-/// [`ComponentError::Encode`].
+/// Returns [`ComponentError::NotWasm`], [`ComponentError::ForeignImports`],
+/// [`ComponentError::NoInterface`] or [`ComponentError::Encode`].
 pub fn encode(module: &[u8]) -> Result<Vec<u8>, ComponentError> {
     let foreign = foreign_imports(module)?;
     if !foreign.is_empty() {
         return Err(ComponentError::ForeignImports(foreign));
+    }
+    if !has_interface(module)? {
+        return Err(ComponentError::NoInterface);
     }
     let encode = || ComponentEncoder::default().validate(true).module(module)?.encode();
     encode().map_err(|error| ComponentError::Encode(format!("{error:#}")))
@@ -78,8 +86,20 @@ fn foreign_imports(module: &[u8]) -> Result<Vec<String>, ComponentError> {
     Ok(foreign)
 }
 
-/// Embeds the manifest, and the metadata that common WebAssembly tools read: name, version, license
-/// and source.
+/// Checks for the custom section from which the encoder reads the interface of the module.
+fn has_interface(module: &[u8]) -> Result<bool, ComponentError> {
+    for payload in Parser::new(0).parse_all(module) {
+        if let Payload::CustomSection(section) = payload.map_err(not_wasm)?
+            && section.name().starts_with("component-type")
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Embeds the manifest, and the metadata that common WebAssembly tools read: name, version, license,
+/// source and the tools that built the component.
 ///
 /// # Errors
 /// Returns [`ComponentError::NotWasm`] if the bytes are not a component.
@@ -89,6 +109,7 @@ pub fn embed(component: &[u8], manifest: &str, about: &About) -> Result<Vec<u8>,
     metadata.version = field(Some(&about.version));
     metadata.licenses = field(about.license.as_ref());
     metadata.source = field(about.source.as_ref());
+    metadata.processed_by.clone_from(&about.tools);
     let mut bytes = metadata.to_wasm(component).map_err(|error| ComponentError::NotWasm(format!("{error:#}")))?;
     let section = CustomSection { name: MANIFEST_SECTION.into(), data: manifest.as_bytes().into() };
     bytes.push(section.id());
@@ -128,7 +149,7 @@ pub fn manifest(bytes: &[u8]) -> Result<&str, ComponentError> {
     }
 }
 
-fn not_wasm(error: wasmparser::BinaryReaderError) -> ComponentError {
+pub(crate) fn not_wasm(error: wasmparser::BinaryReaderError) -> ComponentError {
     ComponentError::NotWasm(error.message().to_owned())
 }
 
@@ -140,7 +161,7 @@ mod tests {
     const EMPTY: &[u8] = b"\0asm\x0d\0\x01\0";
 
     fn about() -> About {
-        About { name: "zoo".into(), version: "0.1.0".into(), license: Some("Apache-2.0".into()), source: None }
+        About { name: "zoo".into(), version: "0.1.0".into(), license: Some("Apache-2.0".into()), ..About::default() }
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Registries and component files.
 //!
 //! A registry is a `registry.toml` and the files that it references: [`Registry`]. A bundle is one
-//! component file: [`component`] creates it from a core module, embeds the manifest and reads it.
+//! component file: [`component`] creates it from a core module, embeds the manifest and reads it,
+//! [`sections`] measures it.
 //! The configuration files that name registries are [`UserConfiguration`] and [`ProjectFile`]. The
 //! exact releases of a project are in a [`LockFile`]. The feature `remote` adds registries on servers.
 
@@ -19,6 +20,7 @@ mod remote;
 mod remote_error;
 mod remote_url;
 mod resolve;
+pub mod sections;
 mod signature;
 mod signing;
 mod token_service;

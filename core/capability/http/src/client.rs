@@ -30,6 +30,7 @@ pub(super) struct HttpClient {
     clients: Mutex<HashMap<Vec<IpNet>, Pool>>,
     tls: OnceLock<rustls::ClientConfig>,
     resolve: Resolve,
+    is_isolated: bool,
 }
 
 /// Connections that were vetted against the same networks.
@@ -49,11 +50,16 @@ struct SourceFailed(Problem);
 
 impl Default for HttpClient {
     fn default() -> Self {
-        Self { clients: Mutex::default(), tls: OnceLock::new(), resolve: system_resolver() }
+        Self { clients: Mutex::default(), tls: OnceLock::new(), resolve: system_resolver(), is_isolated: false }
     }
 }
 
 impl HttpClient {
+    /// Creates a client that makes no connection. Each request fails with a problem.
+    pub(super) fn isolated() -> Self {
+        Self { is_isolated: true, ..Self::default() }
+    }
+
     /// Sends one request, and waits for the status and headers of the response.
     pub(super) async fn send(
         &self,
@@ -73,7 +79,11 @@ impl HttpClient {
             .with_tls_config(self.tls.get_or_init(tls).clone())
             .https_or_http()
             .enable_all_versions()
-            .wrap_connector(CheckedConnector { networks: networks.clone().into(), resolve: self.resolve.clone() });
+            .wrap_connector(CheckedConnector {
+                networks: networks.clone().into(),
+                resolve: self.resolve.clone(),
+                is_isolated: self.is_isolated,
+            });
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(limits::IDLE_TIME)
@@ -219,14 +229,16 @@ fn problem(error: &(dyn Error + 'static)) -> Problem {
 fn connect_problem(error: &ConnectError) -> Problem {
     let problem = match error {
         ConnectError::NotPublic { .. } => Problem::new("not-granted", error.to_string()),
-        ConnectError::Unresolved { .. } => Problem::new("unavailable", error.to_string()),
+        ConnectError::Unresolved { .. } | ConnectError::Isolated { .. } => {
+            Problem::new("unavailable", error.to_string())
+        }
         ConnectError::Unreachable { .. } => Problem::new("unavailable", error.to_string()).retryable(),
         ConnectError::Late { .. } => Problem::new("timeout", error.to_string()).retryable(),
     };
     let step = match error {
         ConnectError::Unresolved { .. } => "resolve",
         ConnectError::NotPublic { .. } => "authorise",
-        ConnectError::Unreachable { .. } | ConnectError::Late { .. } => "connect",
+        ConnectError::Unreachable { .. } | ConnectError::Isolated { .. } | ConnectError::Late { .. } => "connect",
     };
     match error {
         ConnectError::NotPublic { address, .. } => problem.details(&json!({ "step": step, "address": address })),

@@ -25,6 +25,8 @@ pub(super) struct CheckedConnector {
     /// Networks that are not public and may be reached.
     pub(super) networks: Arc<[IpNet]>,
     pub(super) resolve: Resolve,
+    /// No name is resolved, and no connection is made.
+    pub(super) is_isolated: bool,
 }
 
 /// Failure to connect.
@@ -36,6 +38,8 @@ pub(super) enum ConnectError {
     NotPublic { host: String, address: IpAddr, what: &'static str },
     #[error("`{host}` cannot be reached: {reason}")]
     Unreachable { host: String, reason: io::Error },
+    #[error("`{host}` is not contacted: this sandbox has no network")]
+    Isolated { host: String },
     #[error("`{host}` did not answer within {} seconds", limits::CONNECT_TIME.as_secs())]
     Late { host: String },
 }
@@ -46,6 +50,9 @@ pub(super) fn system_resolver() -> Resolve {
 
 impl CheckedConnector {
     async fn connect(self, host: String, port: u16) -> Result<TcpStream, ConnectError> {
+        if self.is_isolated {
+            return Err(ConnectError::Isolated { host });
+        }
         let addresses = match host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
             Ok(address) => vec![SocketAddr::new(address, port)],
             Err(_) => (self.resolve)(host.clone(), port)
@@ -111,7 +118,7 @@ mod tests {
             Box::pin(async move { Ok(addresses) })
         });
         let networks = networks.iter().map(|text| text.parse().expect("a network")).collect();
-        (CheckedConnector { networks, resolve }, lookups)
+        (CheckedConnector { networks, resolve, is_isolated: false }, lookups)
     }
 
     #[tokio::test]
@@ -134,6 +141,19 @@ mod tests {
         let stream = connector.connect("rebind.example".to_owned(), port).await.expect("a connection");
         assert_eq!(stream.peer_addr().expect("an address"), listener.local_addr().expect("an address"));
         assert_eq!(lookups.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test]
+    async fn an_isolated_sandbox_resolves_and_connects_nothing() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        for host in ["a.example", "127.0.0.1"] {
+            let (connector, lookups) = connector(&["127.0.0.1/32"], vec![vec!["127.0.0.1"]]);
+            let isolated = CheckedConnector { is_isolated: true, ..connector };
+            let refused = isolated.connect(host.to_owned(), port).await.expect_err("must be refused");
+            assert!(matches!(refused, ConnectError::Isolated { .. }), "{refused}");
+            assert_eq!(lookups.load(Ordering::SeqCst), 0);
+        }
     }
 
     #[tokio::test]

@@ -18,6 +18,14 @@ pub struct HttpClients {
     pub(super) tokens: Arc<Tokens>,
 }
 
+impl HttpClients {
+    /// Creates the state of a sandbox without a network: each request fails with a problem, and no name is resolved.
+    #[must_use]
+    pub fn isolated() -> Self {
+        Self { client: Arc::new(HttpClient::isolated()), tokens: Arc::default() }
+    }
+}
+
 /// The requests that a call may send, and the connections for them.
 pub struct HttpContext {
     pub(super) clients: Arc<HttpClients>,

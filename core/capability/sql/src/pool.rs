@@ -23,6 +23,8 @@ pub struct Pools {
     shared: Arc<Shared>,
     /// Files that no block may open, such as those of the yard.
     protected: Vec<PathBuf>,
+    /// Only databases in memory can be opened.
+    is_isolated: bool,
 }
 
 /// A connection in use.
@@ -74,6 +76,12 @@ impl Pools {
         Self { protected, ..Self::default() }
     }
 
+    /// Creates empty pools of a sandbox without a network and files: only databases in memory can be opened.
+    #[must_use]
+    pub fn isolated() -> Self {
+        Self { is_isolated: true, ..Self::new(Vec::new()) }
+    }
+
     pub(super) async fn open(&self, request: Request<'_>) -> Result<Pooled, Problem> {
         let opened = self.open_within(request).await;
         // Removes the entry of the server if the connection failed.
@@ -84,6 +92,11 @@ impl Pools {
     async fn open_within(&self, request: Request<'_>) -> Result<Pooled, Problem> {
         let Request { block, target, password, access, budget } = request;
         let memory = target.is_memory();
+        if self.is_isolated && !memory {
+            let message =
+                format!("`{}` is not opened: this sandbox has no network and no files", target.server_or_file());
+            return Err(Problem::new("unavailable", message).details(&json!({ "step": "connect" })));
+        }
         let purpose = Purpose {
             password: password.map(|password| Digest::of(password.expose().as_bytes())),
             access: (!memory).then_some(access),

@@ -201,6 +201,11 @@ pub enum Code {
     DeadlineExceeded,
     /// The file is a WebAssembly module without a bundle's manifest.
     NotABundle,
+    /// A module or component imports functions that Blockyard does not provide.
+    ForeignImports {
+        /// The imports: `MODULE NAME` of a core module, the name of the interface of a component.
+        imports: Vec<String>,
+    },
     /// A project file selects a yard inside the project's folder that the user has not trusted.
     ProjectYardUntrusted {
         /// Folder of the project.
@@ -353,6 +358,7 @@ impl Code {
             ),
             Self::DeadlineExceeded => ("deadline-exceeded", Value::Null),
             Self::NotABundle => ("not-a-bundle", Value::Null),
+            Self::ForeignImports { imports } => ("foreign-imports", json!({ "imports": imports })),
             Self::ProjectYardUntrusted { folder } => ("project-yard-untrusted", json!({ "folder": folder })),
             Self::ProjectFileIrregular => ("project-file-irregular", Value::Null),
             Self::NothingTrusted => ("nothing-trusted", Value::Null),
@@ -431,6 +437,7 @@ mod tests {
         ReleaseChanged,
         DeadlineExceeded,
         NotABundle,
+        ForeignImports,
         ProjectYardUntrusted,
         ProjectFileIrregular,
         NothingTrusted,

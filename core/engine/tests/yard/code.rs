@@ -8,9 +8,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use blockyard::model::{BundleName, SecretValue};
 use blockyard::{
-    Agreement, AuditLine, Content, Deadline, Error, KeySource, LockedRequest, NewKey, Project, ProjectLock, Registry,
-    RemoteAccess, RemoteError, RemoteRegistry, RemoteUrl, Request, RotateTo, SigningKey, Staged, Trust, TrustTarget,
-    Wanted, Yard, YardConfig,
+    Agreement, AuditLine, Content, Deadline, Error, KeySource, LockedRequest, NewKey, Project, ProjectLock, Provenance,
+    Registry, RemoteAccess, RemoteError, RemoteRegistry, RemoteUrl, Request, RotateTo, SigningKey, Staged, Trust,
+    TrustTarget, Wanted, Yard, YardConfig,
 };
 use blockyard_store::{KeyRecord, Store};
 use semver::VersionReq;
@@ -37,6 +37,7 @@ on_both!(
     upgrade_blocked,
     deadline_exceeded,
     not_a_bundle,
+    foreign_imports,
     rotation_under_way,
     source_not_permitted,
     no_registry,
@@ -216,6 +217,17 @@ async fn not_a_bundle(yard: &TestYard) {
     for bytes in [module, b"text".to_vec(), Vec::new()] {
         is(yard.yard.stage(bytes, source()).await, "invalid", "not-a-bundle", Value::Null);
     }
+}
+
+async fn foreign_imports(yard: &TestYard) {
+    let module = wat::parse_str("(module (import \"env\" \"now\" (func)))").unwrap();
+    let built = blockyard::assemble(&module, Provenance::default()).await;
+    is(built, "invalid", "foreign-imports", json!({ "imports": ["env now"] }));
+    let interface = "wasi:clocks/wall-clock@0.2.0";
+    let component = wat::parse_str(format!("(component (import \"{interface}\" (instance)))")).unwrap();
+    let fields = json!({ "imports": [interface] });
+    is(blockyard::assemble_file(&component).await, "invalid", "foreign-imports", fields.clone());
+    is(yard.yard.stage(component, source()).await, "invalid", "foreign-imports", fields);
 }
 
 async fn rotation_under_way(yard: &TestYard) {

@@ -25,6 +25,7 @@ macro_rules! on_both {
 }
 
 mod code;
+mod conformance;
 mod file;
 mod fixture;
 mod history;
