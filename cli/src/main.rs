@@ -9,6 +9,7 @@ mod fields;
 mod folder;
 mod hints;
 mod input;
+mod interrupt;
 mod lock;
 mod outcome;
 mod output;
@@ -65,7 +66,7 @@ fn main() -> ExitCode {
     };
     let echo = terminal::Echo::now();
     runtime.spawn(async move {
-        interrupted().await;
+        interrupt::interrupted().await;
         // A blocking read from the terminal does not observe the signal, so the process exits
         // regardless.
         tokio::time::sleep(GRACE).await;
@@ -75,7 +76,7 @@ fn main() -> ExitCode {
     let work = async {
         tokio::select! {
             outcome = commands::run(cli.command, &context) => outcome,
-            () = interrupted() => Err(Failure::Interrupted),
+            () = interrupt::interrupted() => Err(Failure::Interrupted),
         }
     };
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| runtime.block_on(work)));
@@ -98,19 +99,6 @@ fn main() -> ExitCode {
             ExitCode::from(INTERRUPTED)
         }
     }
-}
-
-/// Waits for Ctrl-C or SIGTERM.
-async fn interrupted() {
-    #[cfg(unix)]
-    if let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = tokio::signal::ctrl_c() => {}
-        }
-        return;
-    }
-    let _ = tokio::signal::ctrl_c().await;
 }
 
 /// Returns the error for a panic: an internal error with the source location of the panic.

@@ -2,15 +2,19 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
 
 use blockyard_tests::{CommandOutput, TestYard, on_both, run_command};
 use serde_json::json;
+
+use crate::prompts::Conversation;
 
 on_both!(
     edited_block_is_saved_and_keeps_its_secrets,
     unchanged_file_saves_nothing,
     invalid_file_saves_nothing_and_is_retained,
     concurrent_change_is_detected,
+    changes_survive_an_editor_that_fails,
 );
 
 fn with_cage(yard: &TestYard) {
@@ -19,13 +23,17 @@ fn with_cage(yard: &TestYard) {
 
 /// Runs `edit` with a shell script as the editor. `$1` is the file.
 fn edit(yard: &TestYard, script: &str) -> CommandOutput {
+    run_command(&mut edit_command(yard, script), None)
+}
+
+fn edit_command(yard: &TestYard, script: &str) -> Command {
     let editor = yard.path("an editor");
     fs::write(&editor, format!("#!/bin/sh\nset -e\n{script}\n")).expect("a file");
     fs::set_permissions(&editor, fs::Permissions::from_mode(0o700)).expect("permissions");
     let mut command = yard.command(&["edit", "zoo-cage/lion"]);
     // An editor with an argument, at a path with a space.
     command.env("EDITOR", format!("'{}'", editor.display())).env("TMPDIR", yard.path(""));
-    run_command(&mut command, None)
+    command
 }
 
 /// Returns the files that an edit left behind.
@@ -88,4 +96,55 @@ fn concurrent_change_is_detected(yard: &TestYard) {
     assert_eq!(output.code, 6, "{}", output.stderr);
     assert!(output.stderr.contains("revision 2 is newer than 1"), "{}", output.stderr);
     assert_eq!(yard.config("zoo-cage/lion")["animal"], "puma");
+}
+
+/// Returns the content of the only file that an edit left behind, and deletes it.
+fn take_left(yard: &TestYard) -> String {
+    let [folder] = left(yard).try_into().expect("one folder");
+    let folder = yard.path(&folder);
+    let text = fs::read_to_string(std::path::Path::new(&folder).join("zoo-cage-lion.toml")).expect("the edited text");
+    fs::remove_dir_all(folder).expect("the folder");
+    text
+}
+
+fn changes_survive_an_editor_that_fails(yard: &TestYard) {
+    with_cage(yard);
+    let output = edit(yard, "sed -i 's/= \"lion\"/= \"tiger\"/' \"$1\"; exit 3");
+    assert_eq!(output.code, 2, "{}", output.stderr);
+    assert!(output.stderr.contains("the edited text is in"), "{}", output.stderr);
+    assert!(take_left(yard).contains("\"tiger\""));
+    // Without changes, nothing is left.
+    assert_eq!(edit(yard, "exit 3").code, 2);
+    assert_eq!(left(yard), [""; 0]);
+}
+
+#[test]
+fn rejected_text_survives_all_answers_on_a_terminal() {
+    let yard = TestYard::new();
+    with_cage(&yard);
+    // The second start of the editor fails.
+    let script = "grep -q animl \"$1\" && exit 3; echo 'animl = \"cat\"' >> \"$1\"";
+    let mut refused = Conversation::with(&mut edit_command(&yard, script));
+    refused.answer("edit the file again? [y/N]", "y");
+    refused.answer("edit the file again? [y/N]", "n");
+    let (code, shown) = refused.end();
+    assert!(code == 2 && shown.contains("unknown field") && shown.contains("the edited text is in"), "{shown}");
+    assert!(take_left(&yard).contains("animl"));
+
+    let mut interrupted = Conversation::with(&mut edit_command(&yard, script));
+    interrupted.interrupt("edit the file again? [y/N]");
+    let (code, shown) = interrupted.end();
+    assert!(code == 130 && shown.contains("the edited text is in"), "{shown}");
+    assert!(take_left(&yard).contains("animl"));
+}
+
+#[test]
+fn interrupt_is_for_the_editor() {
+    let yard = TestYard::new();
+    with_cage(&yard);
+    let script = "sed -i 's/= \"lion\"/= \"tiger\"/' \"$1\"; echo ready; sleep 3";
+    let mut edit = Conversation::with(&mut edit_command(&yard, script));
+    edit.interrupt("ready");
+    let (code, shown) = edit.end();
+    assert!(code == 0 && shown.contains("changed zoo-cage/lion@2"), "{shown}");
 }

@@ -61,7 +61,7 @@ impl Conversation {
     }
 
     /// Waits for a prompt and interrupts the program (Ctrl-C) instead of answering.
-    fn interrupt(&mut self, question: &str) {
+    pub(crate) fn interrupt(&mut self, question: &str) {
         self.wait_for(question);
         let done = program("kill").args(["-INT", &self.child.id().to_string()]).status();
         assert!(done.expect("kill runs").success());

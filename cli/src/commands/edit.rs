@@ -1,7 +1,7 @@
 //! `blockyard edit`: opens a block as TOML in an editor, and saves what comes back.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use blockyard::{Address, BlockFile, Error, ErrorKind, PinnedAddress, Yard};
@@ -10,8 +10,9 @@ use super::plan::print;
 use crate::arguments::BlockArgument;
 use crate::context::Context;
 use crate::input::read;
+use crate::interrupt;
 use crate::outcome::{DONE, Outcome};
-use crate::terminal::Failure;
+use crate::terminal::{Failure, Terminal};
 
 /// First lines of the file.
 const HELP: &str = "\
@@ -30,26 +31,72 @@ pub(super) async fn run(arguments: &BlockArgument, context: &Context) -> Outcome
     let mut exported = BlockFile::new();
     yard.export(std::slice::from_ref(address), &mut exported).await?;
     let before = format!("{HELP}{exported}");
-    // The folder is private, because editors write backup files beside the file.
-    let folder = private_folder().map_err(cannot_write)?;
-    let path = folder.path().join(format!("{}-{}.toml", address.type_slug, address.name));
-    std::fs::write(&path, &before).map_err(cannot_write)?;
+    let mut draft = Draft::create(address, format!("{HELP}{exported}"), &context.terminal)?;
     loop {
-        open(&editor, &path)?;
-        match save(&yard, address, newest, &path, &before, context).await {
+        let outcome = match open(&editor, &draft.path).await {
+            Ok(()) => save(&yard, address, newest, &draft, context).await,
+            Err(error) => Err(error.into()),
+        };
+        match outcome {
             Ok(()) => break,
-            Err(Failure::Error(error)) if context.terminal.can_ask() => {
-                context.terminal.fail(&error);
+            Err(Failure::Error(error)) if draft.is_changed() => {
+                let error = error.hint(format!("the edited text is in `{}`", draft.path.display()));
+                draft.reported = true;
+                if !context.terminal.can_ask() {
+                    return Err(error.into());
+                }
+                let code = context.terminal.fail(&error);
                 if !context.terminal.confirm("edit the file again?") {
-                    return Err(keep(folder, &path, error).into());
+                    return Ok(code);
                 }
             }
-            Err(Failure::Error(error)) => return Err(keep(folder, &path, error).into()),
             Err(other) => return Err(other),
         }
     }
+    draft.saved = true;
     yard.close().await;
     Ok(DONE)
+}
+
+/// The file that the user edits. Dropping it deletes the file, unless that would lose changes that
+/// are not saved.
+struct Draft<'a> {
+    folder: tempfile::TempDir,
+    path: PathBuf,
+    /// Content before the first edit.
+    before: String,
+    /// The changes are saved as a revision.
+    saved: bool,
+    /// The user knows the path of the file.
+    reported: bool,
+    terminal: &'a Terminal,
+}
+
+impl<'a> Draft<'a> {
+    fn create(address: &Address, before: String, terminal: &'a Terminal) -> Result<Self, Error> {
+        // The folder is private, because editors write backup files beside the file.
+        let mut folder = private_folder().map_err(cannot_write)?;
+        // A process that is ended by a signal leaves the file, too.
+        folder.disable_cleanup(true);
+        let path = folder.path().join(format!("{}-{}.toml", address.type_slug, address.name));
+        std::fs::write(&path, &before).map_err(cannot_write)?;
+        Ok(Self { folder, path, before, saved: false, reported: false, terminal })
+    }
+
+    /// Returns whether the file has changes. A file that cannot be read may have some.
+    fn is_changed(&self) -> bool {
+        std::fs::read(&self.path).map_or(self.path.exists(), |content| content != self.before.as_bytes())
+    }
+}
+
+impl Drop for Draft<'_> {
+    fn drop(&mut self) {
+        if self.saved || !self.is_changed() {
+            self.folder.disable_cleanup(false);
+        } else if !self.reported {
+            self.terminal.note(&format!("nothing was saved; the edited text is in `{}`", self.path.display()));
+        }
+    }
 }
 
 /// Creates a folder that only this user can access.
@@ -66,12 +113,11 @@ async fn save(
     yard: &Yard,
     address: &Address,
     edited: u64,
-    path: &Path,
-    before: &str,
+    draft: &Draft<'_>,
     context: &Context,
 ) -> Result<(), Failure> {
-    let text = read(path)?;
-    if text == before {
+    let text = read(&draft.path)?;
+    if text == draft.before {
         context.terminal.note("the file was not changed; nothing was saved");
         return Ok(());
     }
@@ -106,13 +152,13 @@ fn editor(context: &Context) -> Result<OsString, Error> {
     match named {
         Some(editor) => Ok(editor),
         None if context.terminal.can_ask() => Ok("vi".into()),
-        None => Err(Error::new(ErrorKind::Usage, "no editor is set, and there is no terminal")
+        None => Err(Error::new(ErrorKind::Usage, "no editor is set, and no terminal is available")
             .hint("set the variable `EDITOR`, or change fields by `blockyard set`")),
     }
 }
 
 /// Runs the editor and waits for it. The command may contain arguments, as in `code --wait`.
-fn open(editor: &OsString, path: &Path) -> Result<(), Error> {
+async fn open(editor: &OsString, path: &Path) -> Result<(), Error> {
     let mut command = if cfg!(unix) {
         let mut script = editor.clone();
         script.push(" \"$@\"");
@@ -123,7 +169,12 @@ fn open(editor: &OsString, path: &Path) -> Result<(), Error> {
         Command::new(editor)
     };
     let shown = editor.to_string_lossy();
-    let status = command.arg(path).status().map_err(|error| {
+    command.arg(path);
+    // Ctrl-C in the terminal is for the editor.
+    let held = interrupt::hold();
+    let status = tokio::task::spawn_blocking(move || command.status()).await.map_err(std::io::Error::from);
+    drop(held);
+    let status = status.flatten().map_err(|error| {
         Error::new(ErrorKind::NotFound, format!("the editor `{shown}` cannot be run")).because(error)
     })?;
     if status.success() {
@@ -132,12 +183,6 @@ fn open(editor: &OsString, path: &Path) -> Result<(), Error> {
         let message = format!("the editor `{shown}` failed with {status}; nothing was saved");
         Err(Error::new(ErrorKind::Usage, message).hint("set the variable `EDITOR` to another editor"))
     }
-}
-
-/// Retains the file, and adds its path to the error.
-fn keep(folder: tempfile::TempDir, path: &Path, error: Error) -> Error {
-    let _ = folder.keep();
-    error.hint(format!("the edited text is in `{}`", path.display()))
 }
 
 fn cannot_write(error: std::io::Error) -> Error {
