@@ -10,7 +10,7 @@ impl Context {
     /// it is required.
     pub(crate) async fn project_with_bundles(&self, reason: &str) -> Result<Project, Error> {
         let project = self.project()?.ok_or_else(|| {
-            let message = format!("{reason}, and there is no blockyard.toml in this folder or its parents");
+            let message = format!("{reason}, and neither this folder nor its parents contain a blockyard.toml");
             Error::new(ErrorKind::Usage, message)
                 .hint("name a bundle, as in `blockyard install sql`")
                 .hint("or list the bundles of a project under `[bundles]` in a file blockyard.toml")

@@ -249,7 +249,12 @@ fn changed_release_is_rejected_unless_its_bytes_are_installed(yard: &TestYard) {
 fn locked_rejects_every_difference(yard: &TestYard) {
     let machine = Machine::new(yard);
     let refused = machine.fails(6, &["install", "--locked", "--yes"]);
-    assert!(refused.contains("there is no lock file") && refused.contains("`blockyard install`"), "{refused}");
+    assert!(
+        refused.contains("lock file `")
+            && refused.contains("` does not exist")
+            && refused.contains("`blockyard install`"),
+        "{refused}"
+    );
     // Locks the release, in another yard.
     let other = TestYard::on(Backend::Sqlite);
     let writer = Machine::with_copy(&other, &machine);
@@ -487,7 +492,7 @@ fn doctor_compares_the_lock_with_the_yard(yard: &TestYard) {
         let line = output.stdout.lines().find(|line| line.contains("  lock ")).expect("a line").to_owned();
         assert!(line.contains(expected), "{expected}: {line}");
     };
-    check(0, "there is no `blockyard.lock`: run `blockyard install`");
+    check(0, "`blockyard.lock` does not exist: run `blockyard install`");
     machine.ok(&["install", "--yes"]);
     check(0, "all 1 locked bundles are installed");
     let good = machine.lock();

@@ -462,7 +462,7 @@ mod tests {
         assert_eq!(state.redactor.text("latest".to_owned()), "la********");
         let mut state = self::state("test");
         state.record_arguments(r#"{"path": "data/test/latest.csv"}"#);
-        assert!(state.check_for_secrets([&b"/data/test/latest.csv"[..]]).is_err(), "a word of its own is a guess");
+        assert!(state.check_for_secrets([&b"/data/test/latest.csv"[..]]).is_err(), "a complete word is a guess");
         for arguments in [r#"{"note": "a\ntest"}"#, r#"{"note": "a\u0020test"}"#, r#"{"note": "a%20test"}"#] {
             let mut state = self::state("test");
             state.record_arguments(arguments);

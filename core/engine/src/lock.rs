@@ -109,7 +109,7 @@ impl ProjectLock {
     /// Returns an error that lists all differences.
     pub fn require_current(&self) -> Result<(), Error> {
         let Some(lock) = self.file() else {
-            let message = format!("there is no lock file `{}`", self.path().display());
+            let message = format!("lock file `{}` does not exist", self.path().display());
             return Err(Error::new(ErrorKind::Conflict, message).code(Code::LockOutdated { differences: Vec::new() }));
         };
         match lock.outdated(&self.project.file().bundles).as_slice() {

@@ -100,7 +100,7 @@ impl LockFinding {
 impl fmt::Display for LockFinding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoLock => write!(f, "there is no `{}`", LockFile::NAME),
+            Self::NoLock => write!(f, "`{}` does not exist", LockFile::NAME),
             Self::Stale(outdated) => outdated.fmt(f),
             Self::NotInstalled { name, version } => write!(f, "`{name}` {version} is locked, but not installed"),
             Self::OtherBytes { name, version, locked, installed } => {

@@ -51,7 +51,7 @@ async fn block_type_results(
     };
     let document = match Sampler::new(&block_type.schema, manifest).document() {
         Ok(document) => document,
-        Err(reason) => return Ok(skipped(&format!("there is no sample block: {reason}")).into()),
+        Err(reason) => return Ok(skipped(&format!("no sample block: {reason}")).into()),
     };
     let mut returned = Returned::default();
     let address = Address { type_slug: slug.clone(), name: BlockName::new(NAME)? };

@@ -43,7 +43,7 @@ pub(super) async fn run(yard: &Yard, cases: &[UpgradeCase]) -> Result<Vec<Confor
             .map(|version| version.to_string())
             .collect();
         if !missing.is_empty() {
-            let reason = format!("there is no stored configuration of version {}", missing.join(", "));
+            let reason = format!("no stored configuration of version {}", missing.join(", "));
             results.push(ConformanceResult::skipped(format!("{}: migrate", block_type.slug), reason));
         }
     }

@@ -416,7 +416,7 @@ mod tests {
         assert!(others.iter().chain([&outside]).all(|path| path.exists()));
         let link = folder.path().join("link");
         std::os::unix::fs::symlink(&cache.folder, &link).expect("a link");
-        assert!(evict(&link).is_err(), "a link leads elsewhere");
+        assert!(evict(&link).is_err(), "the cache is a link");
     }
 
     #[cfg(unix)]
@@ -431,6 +431,6 @@ mod tests {
         assert_eq!(mode(), 0o700);
         let link = folder.path().join("link");
         std::os::unix::fs::symlink(&cache.folder, &link).expect("a link");
-        assert!(Cache::open(&link).is_err(), "a link leads elsewhere");
+        assert!(Cache::open(&link).is_err(), "the cache is a link");
     }
 }
