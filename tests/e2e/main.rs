@@ -74,6 +74,7 @@ mod traces;
 mod transfer;
 mod trust;
 mod upgrade;
+mod upgrade_two;
 mod value_forms;
 mod values;
 mod yards;

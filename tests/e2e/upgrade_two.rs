@@ -1,0 +1,156 @@
+//! Two bundles with three releases each, `vet` and `kennel`: blocks of one refer to blocks of the
+//! other, and both are locked and upgraded together.
+
+use std::fs;
+
+use blockyard_tests::{TestYard, bundle, on_both, run_command};
+use serde_json::{Value, json};
+
+on_both!(
+    two_bundles_are_upgraded_together_or_not_at_all,
+    one_bundle_is_upgraded_below_the_blocks_of_the_other,
+    upgrade_is_refused_for_a_block_that_does_not_convert,
+    two_bundles_are_locked_and_installed_on_another_machine,
+);
+
+const RELEASES: [&str; 3] = ["1.0.0", "1.1.0", "2.0.0"];
+
+/// Values and permissions that the releases 2.0.0 need.
+const ANSWERS: [&str; 9] = [
+    "--yes",
+    "--grant",
+    "http https://data.vet.example",
+    "--grant",
+    "http https://feed.kennel.example",
+    "--set",
+    "vet-clinic/north:region=eu",
+    "--set",
+    "kennel-run/a:keeper=Ada",
+];
+
+/// Publishes the releases of both bundles in a registry folder. Returns the folder.
+fn registry(yard: &TestYard) -> String {
+    let (folder, key) = (yard.path("animals").display().to_string(), yard.path("key").display().to_string());
+    for release in RELEASES {
+        for name in ["vet", "kennel"] {
+            let file = bundle(&format!("{name}_{}", release.replace('.', "_")));
+            yard.ok(&["publish", &file, "--registry", &folder, "--name", "animals", "--new-signing-key", &key]);
+        }
+    }
+    folder
+}
+
+/// Installs both bundles in release 1.0.0, and creates a clinic and a run that refers to it. Returns
+/// the registry.
+fn with_run(yard: &TestYard) -> String {
+    let registry = registry(yard);
+    yard.ok(&["install", "vet@=1.0.0", "kennel@=1.0.0", "--registry", &registry, "--yes"]);
+    yard.create("vet-clinic/north", &json!({"address": "north.example:8443", "token": "north-secret"}));
+    let run = json!({"size": "4x6", "code": "run-secret", "clinic": {"$block": "vet-clinic/north"}});
+    yard.create("kennel-run/a", &run);
+    registry
+}
+
+/// Returns the versions of the bundles that the newest revisions of both blocks use.
+fn used(yard: &TestYard) -> [String; 2] {
+    ["vet-clinic/north", "kennel-run/a"].map(|address| {
+        let block = yard.json(&["show", address]);
+        block["bundle"]["version"].as_str().expect("a version").to_owned()
+    })
+}
+
+fn describe(yard: &TestYard) -> String {
+    yard.json(&["call", "kennel-run/a", "describe"]).as_str().expect("text").to_owned()
+}
+
+fn two_bundles_are_upgraded_together_or_not_at_all(yard: &TestYard) {
+    let registry = with_run(yard);
+    let upgrade = ["upgrade", "--registry", registry.as_str()];
+    let before = yard.json(&["bundles"]);
+    // Whatever is missing for one bundle, neither is upgraded.
+    for missing in [2, 4, 6, 8] {
+        let name = &ANSWERS[missing];
+        let rest: Vec<&str> = ANSWERS
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| ![missing, missing - 1].contains(index))
+            .map(|(_, a)| *a)
+            .collect();
+        let output = yard.run(&[&upgrade[..], &rest].concat());
+        assert!([4, 5].contains(&output.code), "without {name}: {}{}", output.stdout, output.stderr);
+        assert_eq!(used(yard), ["1.0.0", "1.0.0"], "without {name}");
+        assert_eq!(yard.json(&["bundles"]), before, "without {name}");
+    }
+    let planned = yard.run(&[&upgrade[..], &["--plan"]].concat());
+    for shown in ["vet 1.0.0 → 2.0.0", "kennel 1.0.0 → 2.0.0", "+ keeper (required)", "+ region (required)"] {
+        assert!(planned.stdout.contains(shown), "{shown}: {}", planned.stdout);
+    }
+    let done = yard.json(&[&upgrade[..], &ANSWERS].concat());
+    assert_eq!(done["upgraded"].as_array().map(Vec::len), Some(2), "{done}");
+    assert_eq!(used(yard), ["2.0.0", "2.0.0"]);
+    assert_eq!(describe(yard), "kennel 2.0.0: 4 by 6, opened by Ada, treated by vet-clinic/north");
+    assert_eq!(yard.reveal("kennel-run/a", "code"), "run-secret");
+    assert_eq!(yard.reveal("vet-clinic/north", "access_token"), "north-secret");
+    yard.ok(&["verify"]);
+    yard.ok(&["doctor"]);
+}
+
+fn one_bundle_is_upgraded_below_the_blocks_of_the_other(yard: &TestYard) {
+    let registry = with_run(yard);
+    let upgrade = |name: &str| {
+        let done =
+            yard.json(&[&["upgrade", name, "--registry", &registry][..], &ANSWERS[..3], &ANSWERS[5..7]].concat());
+        assert_eq!(done["upgraded"].as_array().map(Vec::len), Some(1), "{done}");
+    };
+    upgrade("vet");
+    assert_eq!(used(yard), ["2.0.0", "1.0.0"]);
+    assert_eq!(describe(yard), "kennel 1.0.0: 4x6, treated by vet-clinic/north");
+    // The bytes of the old release serve the old revision.
+    yard.fails(6, &["uninstall", "kennel@1.0.0"]);
+    yard.ok(&["upgrade", "kennel@1.1.0", "--registry", &registry, "--yes"]);
+    assert_eq!(describe(yard), "kennel 1.1.0: 4x6, treated by vet-clinic/north");
+    yard.ok(&["rollback", "kennel-run/a@1"]);
+    assert_eq!(used(yard), ["2.0.0", "1.0.0"]);
+}
+
+fn upgrade_is_refused_for_a_block_that_does_not_convert(yard: &TestYard) {
+    let registry = with_run(yard);
+    yard.create("kennel-run/b", &json!({"size": "large"}));
+    let flags = [&["upgrade", "--registry", &registry][..], &ANSWERS, &["--set", "kennel-run/b:keeper=Bo"]].concat();
+    let output = yard.run(&flags);
+    assert_eq!(output.code, 4, "{}{}", output.stdout, output.stderr);
+    assert!((output.stdout + &output.stderr).contains("the size `large` is not `WIDTHxLENGTH`"));
+    assert_eq!(used(yard), ["1.0.0", "1.0.0"]);
+    yard.ok(&["set", "kennel-run/b", "--set", "size=9x9"]);
+    yard.ok(&flags);
+    assert_eq!(yard.config("kennel-run/b")["width"], 9);
+}
+
+fn two_bundles_are_locked_and_installed_on_another_machine(yard: &TestYard) {
+    let registry = registry(yard);
+    let project = yard.path("project");
+    fs::create_dir(&project).expect("a folder");
+    let text = format!("[registries]\nanimals = \"{registry}\"\n\n[bundles]\nvet = \"^1\"\nkennel = \"=1.0.0\"\n");
+    fs::write(project.join("blockyard.toml"), text).expect("a file");
+    let install = |yard: &TestYard, arguments: &[&str]| {
+        let in_project = |arguments: &[&str]| {
+            let output = run_command(yard.command(arguments).current_dir(&project), None);
+            assert_eq!(output.code, 0, "{arguments:?}: {}{}", output.stdout, output.stderr);
+        };
+        in_project(&["trust"]);
+        in_project(arguments);
+        let bundles = yard.json(&["bundles"]);
+        let listed = bundles["bundles"].as_array().expect("bundles").iter();
+        let ours = listed.filter(|bundle| bundle["name"] == "vet" || bundle["name"] == "kennel");
+        let mut ours: Vec<[Value; 3]> =
+            ours.map(|bundle| ["name", "version", "sha256"].map(|key| bundle[key].clone())).collect();
+        ours.sort_by_key(|[name, ..]| name.to_string());
+        ours
+    };
+    let first = install(yard, &["install", "--yes"]);
+    let versions: Vec<&Value> = first.iter().map(|[_, version, _]| version).collect();
+    assert_eq!(versions, ["1.0.0", "1.1.0"]);
+    let other = TestYard::empty();
+    other.ok(&["init", "--key", "file"]);
+    assert_eq!(install(&other, &["install", "--locked", "--yes"]), first);
+}

@@ -1,0 +1,35 @@
+//! Release 1.0.0 of the bundle `kennel`: runs for dogs, whose blocks may refer to a block of another
+//! bundle. The other releases are in the neighboring folders.
+
+use blockyard_sdk::prelude::*;
+
+/// A run for dogs.
+#[derive(Block)]
+#[block(type = "kennel-run", version = 1, title = "Run")]
+pub struct Run {
+    /// Width and length in meters, `WIDTHxLENGTH`.
+    size: String,
+    /// Code of the door.
+    #[block(audience = "https://doors.kennel.example")]
+    code: Option<Secret>,
+    /// The clinic that treats the dogs.
+    clinic: Option<BlockRef>,
+}
+
+#[operations]
+impl Run {
+    /// Returns the release, the size and the clinic.
+    #[operation(read)]
+    fn describe(&self) -> Result<String> {
+        let clinic =
+            self.clinic.as_ref().map(|clinic| format!(", treated by {}", clinic.address())).unwrap_or_default();
+        Ok(format!("kennel 1.0.0: {}{clinic}", self.size))
+    }
+}
+
+bundle! {
+    name: "kennel",
+    description: "Runs for dogs",
+    types: [Run],
+    capabilities: ["http https://doors.kennel.example"],
+}

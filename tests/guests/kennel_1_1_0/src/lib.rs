@@ -1,0 +1,37 @@
+//! Release 1.1.0 of the bundle `kennel`: a run has an additional optional field.
+
+use blockyard_sdk::prelude::*;
+
+/// A run for dogs.
+#[derive(Block)]
+#[block(type = "kennel-run", version = 1, title = "Run")]
+pub struct Run {
+    /// Width and length in meters, `WIDTHxLENGTH`.
+    size: String,
+    /// Heated, which the first release does not state.
+    heated: Option<bool>,
+    /// Code of the door.
+    #[block(audience = "https://doors.kennel.example")]
+    code: Option<Secret>,
+    /// The clinic that treats the dogs.
+    clinic: Option<BlockRef>,
+}
+
+#[operations]
+impl Run {
+    /// Returns the release, the size and the clinic.
+    #[operation(read)]
+    fn describe(&self) -> Result<String> {
+        let heated = if self.heated == Some(true) { ", heated" } else { "" };
+        let clinic =
+            self.clinic.as_ref().map(|clinic| format!(", treated by {}", clinic.address())).unwrap_or_default();
+        Ok(format!("kennel 1.1.0: {}{heated}{clinic}", self.size))
+    }
+}
+
+bundle! {
+    name: "kennel",
+    description: "Runs for dogs",
+    types: [Run],
+    capabilities: ["http https://doors.kennel.example"],
+}
