@@ -4,6 +4,7 @@
 mod arguments;
 mod commands;
 mod context;
+mod core_files;
 mod definition;
 mod fields;
 mod folder;
@@ -44,7 +45,7 @@ const GRACE: std::time::Duration = std::time::Duration::from_millis(400);
 static PANIC: std::sync::Mutex<Option<String>> = std::sync::Mutex::new(None);
 
 fn main() -> ExitCode {
-    no_core_files();
+    core_files::disable();
     // A panic message may contain a secret, so only its source location is recorded.
     std::panic::set_hook(Box::new(|panic| {
         let location = panic.location().map(|location| format!("{}:{}", location.file(), location.line()));
@@ -106,15 +107,4 @@ fn bug() -> blockyard::Error {
     let location = PANIC.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
     let location = location.unwrap_or_else(|| "an unknown location".to_owned());
     blockyard::Error::new(blockyard::ErrorKind::Internal, format!("Blockyard crashed at {location}"))
-}
-
-/// Disables core files. A core file would preserve the secrets in this process's memory.
-fn no_core_files() {
-    #[cfg(unix)]
-    {
-        use rustix::process::{Resource, Rlimit, setrlimit};
-        let none = Rlimit { current: Some(0), maximum: Some(0) };
-        // No alternative exists if the system rejects the limit.
-        let _ = setrlimit(Resource::Core, none);
-    }
 }

@@ -8,6 +8,7 @@ on_both!(
     program_starts_only_if_all_values_are_available,
     invalid_variables_are_rejected,
     secrets_are_recorded_with_the_program_and_written_nowhere,
+    program_has_the_limits_of_the_user_but_not_the_key,
 );
 
 fn with_blocks(yard: &TestYard) {
@@ -103,4 +104,31 @@ fn secrets_are_recorded_with_the_program_and_written_nowhere(yard: &TestYard) {
     let reveals: Vec<&Value> = lines.filter(|line| line["action"] == "reveal").map(|line| &line["detail"]).collect();
     // The name is not a secret, and leaves no line.
     assert_eq!(reveals, [&json!({ "field": "badge", "through": "zoo-cage/lion@1", "program": "sh" })]);
+}
+
+fn program_has_the_limits_of_the_user_but_not_the_key(yard: &TestYard) {
+    with_blocks(yard);
+    let script = "ulimit -c 64; \"$0\" \"$@\"";
+    let shown = "ulimit -c; echo \"${BLOCKYARD_KEY-no key} ${BLOCKYARD_TOKEN-no token} $NAME\"";
+    let arguments = [
+        "-c",
+        script,
+        &blockyard_tests::binary(),
+        "exec",
+        "--env",
+        "NAME=zoo-keeper/ada:name",
+        "--yes",
+        "--",
+        "sh",
+        "-c",
+        shown,
+    ];
+    // The environment of `blockyard`, with its key in a variable.
+    let blockyard = yard.command(&[]);
+    let mut shell = blockyard_tests::environment::program("sh");
+    shell.args(arguments).envs(blockyard.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let key = std::fs::read_to_string(yard.key_file()).expect("the key");
+    shell.env("BLOCKYARD_KEY", key.trim()).env("BLOCKYARD_TOKEN", "token");
+    let output = blockyard_tests::run_command(&mut shell, None);
+    assert_eq!((output.code, output.stdout.as_str()), (0, "64\nno key no token ada\n"), "{}", output.stderr);
 }

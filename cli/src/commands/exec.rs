@@ -34,8 +34,11 @@ pub(super) async fn run(arguments: Exec, context: &Context) -> Outcome {
     }
     yard.close().await;
     context.close().await;
+    // The program replaces this process, so nothing can be sent later.
+    context.finish();
     let mut child = Command::new(&program);
-    child.args(command).envs(values);
+    // The program receives the values that are named, and not what reads all others.
+    child.args(command).env_remove("BLOCKYARD_KEY").env_remove("BLOCKYARD_TOKEN").envs(values);
     start(child, &program)
 }
 
@@ -70,6 +73,7 @@ fn text(value: FieldValue, name: &str) -> Result<OsString, Failure> {
 /// is that of this command.
 #[cfg(unix)]
 fn start(mut child: Command, program: &OsString) -> Outcome {
+    crate::core_files::restore_limit();
     let error = std::os::unix::process::CommandExt::exec(&mut child);
     Err(cannot_run(program, error))
 }
