@@ -97,6 +97,9 @@ fn actions(code: &Code) -> Vec<String> {
         Code::BundleUninstalled { bundle, version } => one(format!(
             "install it again with `blockyard install {bundle}@={version}`, or by the path of its file"
         )),
+        Code::NotInstalled { bundle } => one(format!(
+            "list the bundles with `blockyard bundles`, or install it with `blockyard install {bundle}`"
+        )),
         Code::NotGranted { bundle, capabilities } => {
             let named: Vec<String> = capabilities.iter().map(|capability| format!("'{capability}'")).collect();
             one(format!("grant it with `blockyard grant {bundle} {}`", named.join(" ")))

@@ -1,5 +1,6 @@
 //! Lists installed bundles.
 
+use blockyard_model::suggestion::did_you_mean;
 use blockyard_model::{Address, Digest, TypeSlug};
 use blockyard_store::BundleRecord;
 use semver::Version;
@@ -8,7 +9,7 @@ use serde_json::Value;
 
 use crate::source::BundleSource;
 use crate::time::timestamp;
-use crate::{Error, Yard};
+use crate::{Code, Error, ErrorKind, Yard};
 
 /// An installed bundle, for display and for programs.
 #[derive(Debug, Clone, Serialize)]
@@ -97,6 +98,25 @@ impl Yard {
             (record, manifest)
         };
         Ok(records.into_iter().map(with_manifest).collect())
+    }
+
+    /// Returns the error for a bundle that is not installed. It names the newest uninstalled version
+    /// that the yard still has, or an installed bundle with a similar name.
+    pub(crate) async fn not_installed(&self, bundle: &str) -> Error {
+        let error = Error::new(ErrorKind::NotFound, format!("bundle `{bundle}` is not installed"));
+        let (uninstalled, installed) = match (self.store().uninstalled_bundles().await, self.store().bundles().await) {
+            (Ok(uninstalled), Ok(installed)) => (uninstalled, installed),
+            (Err(failure), _) | (_, Err(failure)) => return failure.into(),
+        };
+        let old = uninstalled.into_iter().filter(|record| record.name == bundle);
+        match old.max_by_key(version) {
+            Some(BundleRecord { name, version, .. }) => error
+                .because(format!("its version {version} is uninstalled; only blocks that use it can be read"))
+                .code(Code::BundleUninstalled { bundle: name, version }),
+            None => error
+                .maybe_hint(did_you_mean(bundle, installed.iter().map(|record| record.name.as_str())))
+                .code(Code::NotInstalled { bundle: bundle.to_owned() }),
+        }
     }
 
     /// Returns the newest version of each installed bundle: digest, name and manifest as JSON.

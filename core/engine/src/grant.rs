@@ -36,8 +36,7 @@ impl Yard {
         if let Some(name) = bundle
             && !installed.iter().any(|(_, other, _)| other == name.as_str())
         {
-            let known = installed.iter().map(|(_, other, _)| other.as_str());
-            return Err(not_installed(name).maybe_hint(did_you_mean(name.as_str(), known)));
+            return Err(self.not_installed(name.as_str()).await);
         }
         for (_, name, manifest) in
             installed.iter().filter(|(_, name, _)| bundle.is_none_or(|expected| expected.as_str() == name))
@@ -110,8 +109,4 @@ impl Yard {
         self.grant_cache().insert(bundle.as_str(), changes, read_at, granted.clone());
         Ok(granted)
     }
-}
-
-fn not_installed(bundle: &BundleName) -> Error {
-    Error::new(ErrorKind::NotFound, format!("bundle `{bundle}` is not installed"))
 }

@@ -6,7 +6,6 @@ use std::io::{ErrorKind as IoErrorKind, Read as _};
 use std::path::Path;
 
 use blockyard_host::{HostError, examine, limits};
-use blockyard_model::suggestion::did_you_mean;
 use blockyard_model::{BundleName, Digest, Manifest};
 use blockyard_registry::component;
 use blockyard_registry::sections::{self, SectionDifference, SectionSizes};
@@ -228,15 +227,13 @@ impl Yard {
         if let Some(found) = of_name.iter().filter(fits).max_by_key(|record| parsed(record)) {
             return Ok((*found).clone());
         }
-        let known = all.iter().map(|record| record.name.as_str());
         Err(match version.filter(|_| !of_name.is_empty()) {
             Some(version) => {
                 let installed: Vec<String> = of_name.iter().map(|record| format!("`{}`", record.version)).collect();
                 let message = format!("version {version} of bundle `{bundle}` is not installed");
                 Error::new(ErrorKind::NotFound, message).hint(format!("installed: {}", installed.join(", ")))
             }
-            None => Error::new(ErrorKind::NotFound, format!("bundle `{bundle}` is not installed"))
-                .maybe_hint(did_you_mean(bundle.as_str(), known)),
+            None => self.not_installed(bundle.as_str()).await,
         })
     }
 }

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 
-use blockyard_model::suggestion::did_you_mean;
 use blockyard_model::{BundleName, Capability, Digest};
 use blockyard_store::{AuditLine, BundleRecord, StoreError, Uninstall};
 use semver::Version;
@@ -52,9 +51,7 @@ impl Yard {
         let all = self.store().bundles().await?;
         let installed: Vec<&BundleRecord> = all.iter().filter(|record| record.name == bundle.as_str()).collect();
         if installed.is_empty() {
-            let known = all.iter().map(|record| record.name.as_str());
-            return Err(Error::new(ErrorKind::NotFound, format!("bundle `{bundle}` is not installed"))
-                .maybe_hint(did_you_mean(bundle.as_str(), known)));
+            return Err(self.not_installed(bundle.as_str()).await);
         }
         let text = version.map(ToString::to_string);
         let (versions, remaining): (Vec<_>, Vec<_>) =

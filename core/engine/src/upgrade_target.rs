@@ -52,7 +52,7 @@ impl Yard {
             .filter_map(|(digest, _, version)| Some((Version::parse(version).ok()?, *digest)))
             .collect();
         if installed.is_empty() {
-            return Err(Error::new(ErrorKind::NotFound, format!("bundle `{name}` is not installed")));
+            return Err(self.not_installed(name.as_str()).await);
         }
         let fits = |version: &Version| requirement.is_none_or(|requirement| requirement.matches(version));
         let newest = installed.iter().filter(|(version, _)| fits(version)).max_by(|a, b| a.0.cmp(&b.0));

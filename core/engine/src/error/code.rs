@@ -90,6 +90,11 @@ pub enum Code {
         /// Version of the bundle.
         version: String,
     },
+    /// The yard has no version of the bundle.
+    NotInstalled {
+        /// Name of the bundle.
+        bundle: String,
+    },
     /// A bundle uses capabilities that are not granted.
     NotGranted {
         /// Name of the bundle.
@@ -316,6 +321,7 @@ impl Code {
             Self::BundleUninstalled { bundle, version } => {
                 ("bundle-uninstalled", json!({ "bundle": bundle, "version": version }))
             }
+            Self::NotInstalled { bundle } => ("not-installed", json!({ "bundle": bundle })),
             Self::NotGranted { bundle, capabilities } => {
                 ("not-granted", json!({ "bundle": bundle, "capabilities": capabilities }))
             }
@@ -419,6 +425,7 @@ mod tests {
         SecretDestroyed,
         UnknownType,
         BundleUninstalled,
+        NotInstalled,
         NotGranted,
         NetworkNotGranted,
         ConsentNeeded,

@@ -223,7 +223,11 @@ async fn a_bundle_or_version_that_is_not_installed_is_reported(yard: &TestYard) 
     "#]]
     .assert_eq(&rejected(yard.yard.plan_uninstall(&zo, None).await));
     uninstall(yard, None).await.unwrap();
-    assert!(uninstall(yard, None).await.is_err());
+    let again = rejected(uninstall(yard, None).await);
+    let capability = "reveal".parse().unwrap();
+    let granted = rejected(yard.yard.grant(&BundleName::new("zoo").unwrap(), &capability).await);
+    assert_eq!(granted, again);
+    expect![[""]].assert_eq(&again);
 }
 
 async fn gc_reports_what_it_drops(yard: &TestYard) {
