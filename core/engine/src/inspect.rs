@@ -17,6 +17,7 @@ use serde_json::Value;
 use crate::manifest_view::{CapabilityView, ManifestView};
 use crate::source::BundleSource;
 use crate::verify::{SignatureState, VerifiedBundle};
+use crate::yard::bundle_bytes;
 use crate::{Error, ErrorKind, TypeView, Yard};
 
 /// Prefix of the names of the interfaces that the host provides.
@@ -214,7 +215,7 @@ impl Yard {
         version: Option<&Version>,
     ) -> Result<(BundleRecord, Vec<u8>), Error> {
         let record = self.installed_record(bundle, version).await?;
-        let bytes = self.bundle_bytes(&record.digest, &record.name).await?;
+        let bytes = bundle_bytes(self.store(), &record.digest, &record.name).await?;
         Ok((record, bytes))
     }
 
