@@ -1,5 +1,5 @@
-//! Two bundles with three releases each, `vet` and `kennel`: blocks of one refer to blocks of the
-//! other, and both are locked and upgraded together.
+//! Two bundles with three releases each, `vet` and `kennel`, are locked and upgraded together. Blocks
+//! of `kennel` refer to a block of a third bundle.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 on_both!(
     two_bundles_are_upgraded_together_or_not_at_all,
-    one_bundle_is_upgraded_below_the_blocks_of_the_other,
+    one_bundle_is_upgraded_and_the_other_is_not,
     upgrade_is_refused_for_a_block_that_does_not_convert,
     two_bundles_are_locked_and_installed_on_another_machine,
 );
@@ -40,13 +40,15 @@ fn registry(yard: &TestYard) -> String {
     folder
 }
 
-/// Installs both bundles in release 1.0.0, and creates a clinic and a run that refers to it. Returns
+/// Installs both bundles in release 1.0.0, and creates a clinic, and a run that refers to a database. Returns
 /// the registry.
 fn with_run(yard: &TestYard) -> String {
     let registry = registry(yard);
     yard.ok(&["install", "vet@=1.0.0", "kennel@=1.0.0", "--registry", &registry, "--yes"]);
     yard.create("vet-clinic/north", &json!({"address": "north.example:8443", "token": "north-secret"}));
-    let run = json!({"size": "4x6", "code": "run-secret", "clinic": {"$block": "vet-clinic/north"}});
+    let database = yard.path("dogs.db").display().to_string();
+    yard.create("sql-database/dogs", &json!({"dialect": "sqlite", "database": database}));
+    let run = json!({"size": "4x6", "code": "run-secret", "register": {"$block": "sql-database/dogs"}});
     yard.create("kennel-run/a", &run);
     registry
 }
@@ -88,14 +90,14 @@ fn two_bundles_are_upgraded_together_or_not_at_all(yard: &TestYard) {
     let done = yard.json(&[&upgrade[..], &ANSWERS].concat());
     assert_eq!(done["upgraded"].as_array().map(Vec::len), Some(2), "{done}");
     assert_eq!(used(yard), ["2.0.0", "2.0.0"]);
-    assert_eq!(describe(yard), "kennel 2.0.0: 4 by 6, opened by Ada, treated by vet-clinic/north");
+    assert_eq!(describe(yard), "kennel 2.0.0: 4 by 6, opened by Ada, listed in sql-database/dogs");
     assert_eq!(yard.reveal("kennel-run/a", "code"), "run-secret");
     assert_eq!(yard.reveal("vet-clinic/north", "access_token"), "north-secret");
     yard.ok(&["verify"]);
     yard.ok(&["doctor"]);
 }
 
-fn one_bundle_is_upgraded_below_the_blocks_of_the_other(yard: &TestYard) {
+fn one_bundle_is_upgraded_and_the_other_is_not(yard: &TestYard) {
     let registry = with_run(yard);
     let upgrade = |name: &str| {
         let done =
@@ -104,11 +106,11 @@ fn one_bundle_is_upgraded_below_the_blocks_of_the_other(yard: &TestYard) {
     };
     upgrade("vet");
     assert_eq!(used(yard), ["2.0.0", "1.0.0"]);
-    assert_eq!(describe(yard), "kennel 1.0.0: 4x6, treated by vet-clinic/north");
-    // The bytes of the old release serve the old revision.
+    assert_eq!(describe(yard), "kennel 1.0.0: 4x6, listed in sql-database/dogs");
+    // The newest revision of a block uses it.
     yard.fails(6, &["uninstall", "kennel@1.0.0"]);
     yard.ok(&["upgrade", "kennel@1.1.0", "--registry", &registry, "--yes"]);
-    assert_eq!(describe(yard), "kennel 1.1.0: 4x6, treated by vet-clinic/north");
+    assert_eq!(describe(yard), "kennel 1.1.0: 4x6, listed in sql-database/dogs");
     yard.ok(&["rollback", "kennel-run/a@1"]);
     assert_eq!(used(yard), ["2.0.0", "1.0.0"]);
 }

@@ -30,7 +30,6 @@ pub(super) async fn run(arguments: &BlockArgument, context: &Context) -> Outcome
     let newest = newest(&yard, address).await?;
     let mut exported = BlockFile::new();
     yard.export(std::slice::from_ref(address), &mut exported).await?;
-    let before = format!("{HELP}{exported}");
     let mut draft = Draft::create(address, format!("{HELP}{exported}"), &context.terminal)?;
     loop {
         let outcome = match open(&editor, &draft.path).await {

@@ -12,18 +12,19 @@ pub struct Run {
     /// Code of the door.
     #[block(audience = "https://doors.kennel.example")]
     code: Option<Secret>,
-    /// The clinic that treats the dogs.
-    clinic: Option<BlockRef>,
+    /// Database with the dogs.
+    #[block(interface = "database")]
+    register: Option<BlockRef>,
 }
 
 #[operations]
 impl Run {
-    /// Returns the release, the size and the clinic.
+    /// Returns the release, the size and the database.
     #[operation(read)]
     fn describe(&self) -> Result<String> {
-        let clinic =
-            self.clinic.as_ref().map(|clinic| format!(", treated by {}", clinic.address())).unwrap_or_default();
-        Ok(format!("kennel 1.0.0: {}{clinic}", self.size))
+        let register =
+            self.register.as_ref().map(|register| format!(", listed in {}", register.address())).unwrap_or_default();
+        Ok(format!("kennel 1.0.0: {}{register}", self.size))
     }
 }
 

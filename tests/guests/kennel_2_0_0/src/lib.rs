@@ -14,8 +14,9 @@ pub struct RunV1 {
     /// Code of the door.
     #[block(audience = "https://doors.kennel.example")]
     code: Option<Secret>,
-    /// The clinic that treats the dogs.
-    clinic: Option<BlockRef>,
+    /// Database with the dogs.
+    #[block(interface = "database")]
+    register: Option<BlockRef>,
 }
 
 /// A run for dogs.
@@ -33,8 +34,9 @@ pub struct Run {
     /// Code of the door.
     #[block(audience = "https://doors.kennel.example")]
     code: Option<Secret>,
-    /// The clinic that treats the dogs.
-    clinic: Option<BlockRef>,
+    /// Database with the dogs.
+    #[block(interface = "database")]
+    register: Option<BlockRef>,
 }
 
 impl TryFrom<RunV1> for Run {
@@ -45,18 +47,25 @@ impl TryFrom<RunV1> for Run {
             old.size.split_once('x').and_then(|(width, length)| Some((width.parse().ok()?, length.parse().ok()?)));
         let (width, length) =
             sides.ok_or_else(|| Problem::invalid(format!("the size `{}` is not `WIDTHxLENGTH`", old.size)))?;
-        Ok(Self { width, length, keeper: Supplied::missing(), heated: old.heated, code: old.code, clinic: old.clinic })
+        Ok(Self {
+            width,
+            length,
+            keeper: Supplied::missing(),
+            heated: old.heated,
+            code: old.code,
+            register: old.register,
+        })
     }
 }
 
 #[operations]
 impl Run {
-    /// Returns the release, the size, the keeper and the clinic.
+    /// Returns the release, the size, the keeper and the database.
     #[operation(read)]
     fn describe(&self) -> Result<String> {
-        let clinic =
-            self.clinic.as_ref().map(|clinic| format!(", treated by {}", clinic.address())).unwrap_or_default();
-        Ok(format!("kennel 2.0.0: {} by {}, opened by {}{clinic}", self.width, self.length, *self.keeper))
+        let register =
+            self.register.as_ref().map(|register| format!(", listed in {}", register.address())).unwrap_or_default();
+        Ok(format!("kennel 2.0.0: {} by {}, opened by {}{register}", self.width, self.length, *self.keeper))
     }
 }
 
