@@ -280,15 +280,29 @@ pub(crate) enum Command {
         after_help = "Example:\n  blockyard publish /tmp/sql.wasm --registry /tmp/registry --new-signing-key /tmp/release.key"
     )]
     Publish(Publish),
-    /// Print a completion script for a shell.
-    #[command(after_help = "Example:\n  blockyard completions bash")]
+    /// Print a completion script for a shell. It completes commands, options, and the names in the
+    /// yard: addresses, types, operations, fields.
+    #[command(
+        after_help = "Example, for the startup file of the shell (~/.bashrc, ~/.zshrc, ~/.config/fish/config.fish):\n  source <(blockyard completions bash)\n  source <(blockyard completions zsh)\n  blockyard completions fish | source"
+    )]
     Completions(Completions),
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Completions {
     /// Shell to generate the script for.
-    pub(crate) shell: clap_complete::Shell,
+    pub(crate) shell: Shell,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+    Elvish,
+    Powershell,
+    /// Commands and options only.
+    Nushell,
 }
 
 impl Cli {

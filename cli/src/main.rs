@@ -3,6 +3,7 @@
 
 mod arguments;
 mod commands;
+mod completion;
 mod context;
 mod core_files;
 mod definition;
@@ -46,6 +47,7 @@ static PANIC: std::sync::Mutex<Option<String>> = std::sync::Mutex::new(None);
 
 fn main() -> ExitCode {
     core_files::disable();
+    completion::answer();
     // A panic message may contain a secret, so only its source location is recorded.
     std::panic::set_hook(Box::new(|panic| {
         let location = panic.location().map(|location| format!("{}:{}", location.file(), location.line()));

@@ -123,12 +123,9 @@ fn program_has_the_limits_of_the_user_but_not_the_key(yard: &TestYard) {
         "-c",
         shown,
     ];
-    // The environment of `blockyard`, with its key in a variable.
-    let blockyard = yard.command(&[]);
-    let mut shell = blockyard_tests::environment::program("sh");
-    shell.args(arguments).envs(blockyard.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let key = std::fs::read_to_string(yard.key_file()).expect("the key");
-    shell.env("BLOCKYARD_KEY", key.trim()).env("BLOCKYARD_TOKEN", "token");
+    let mut shell = yard.program("sh");
+    shell.args(arguments).env("BLOCKYARD_KEY", key.trim()).env("BLOCKYARD_TOKEN", "token");
     let output = blockyard_tests::run_command(&mut shell, None);
     assert_eq!((output.code, output.stdout.as_str()), (0, "64\nno key no token ada\n"), "{}", output.stderr);
 }

@@ -11,6 +11,7 @@ mod blocks;
 mod build;
 mod canary;
 mod cloud;
+mod completions;
 mod conformance_blocks;
 mod conformance_code;
 mod conformance_keys;

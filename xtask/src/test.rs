@@ -11,8 +11,12 @@ use crate::setup::{self, Need};
 use crate::{Result, lint};
 
 /// Test suites with requirements beyond Rust.
-const SUITES: [(&str, &[Need]); 7] = [
+const SUITES: [(&str, &[Need]); 8] = [
     ("File systems mounted by tests (full and read-only disks)", &[Need { program: "unshare", package: "util-linux" }]),
+    (
+        "Shells that complete words",
+        &[Need { program: "zsh", package: "zsh" }, Need { program: "fish", package: "fish" }],
+    ),
     ("A simulated clock (faketime)", &[Need { program: "faketime", package: "faketime" }]),
     ("The SQLite shell as a witness", &[Need { program: "sqlite3", package: "sqlite3" }]),
     (
@@ -180,6 +184,9 @@ fn run_tests(long: Option<String>, names: &[String], variables: &[(&str, &str)])
     }
     if installed.has("File systems") {
         tests.env("BLOCKYARD_TEST_MOUNTS", "1");
+    }
+    if installed.has("Shells") {
+        tests.env("BLOCKYARD_TEST_SHELLS", "1");
     }
     if installed.has("faketime") {
         tests.env("BLOCKYARD_TEST_FAKETIME", "1");

@@ -2,7 +2,7 @@
 
 use blockyard_model::suggestion::did_you_mean;
 use blockyard_model::{Address, Digest, TypeSlug};
-use blockyard_store::BundleRecord;
+use blockyard_store::{BundleRecord, Store};
 use semver::Version;
 use serde::Serialize;
 use serde_json::Value;
@@ -121,16 +121,21 @@ impl Yard {
 
     /// Returns the newest version of each installed bundle: digest, name and manifest as JSON.
     pub(crate) async fn newest_bundles(&self) -> Result<Vec<(Digest, String, Value)>, Error> {
-        let mut newest: Vec<BundleRecord> = Vec::new();
-        for record in self.store().bundles().await? {
-            match newest.iter_mut().find(|other| other.name == record.name) {
-                Some(other) if version(other) <= version(&record) => *other = record,
-                Some(_) => {}
-                None => newest.push(record),
-            }
-        }
-        Ok(newest.into_iter().map(|record| (record.digest, record.name.clone(), manifest(&record))).collect())
+        newest_bundles(self.store()).await
     }
+}
+
+/// Returns the newest version of each installed bundle: digest, name and manifest as JSON.
+pub(crate) async fn newest_bundles(store: &Store) -> Result<Vec<(Digest, String, Value)>, Error> {
+    let mut newest: Vec<BundleRecord> = Vec::new();
+    for record in store.bundles().await? {
+        match newest.iter_mut().find(|other| other.name == record.name) {
+            Some(other) if version(other) <= version(&record) => *other = record,
+            Some(_) => {}
+            None => newest.push(record),
+        }
+    }
+    Ok(newest.into_iter().map(|record| (record.digest, record.name.clone(), manifest(&record))).collect())
 }
 
 /// The bundle of a block, and the newer installed version that also defines the block's type, if
