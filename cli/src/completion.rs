@@ -32,7 +32,8 @@ pub(crate) fn answer() {
 /// Returns the completion script for a shell.
 pub(crate) fn script(shell: &str) -> std::io::Result<Vec<u8>> {
     let mut script = Vec::new();
-    let shell = Shells::builtins().completer(shell).ok_or_else(|| std::io::Error::other("the shell is not known"))?;
+    let shells = Shells::builtins();
+    let shell = shells.completer(shell).ok_or_else(|| std::io::Error::other("the shell is not known"))?;
     shell.write_registration(VARIABLE, "blockyard", "blockyard", "blockyard", &mut script)?;
     Ok(script)
 }
@@ -59,8 +60,8 @@ enum Subject {
 
 /// Returns what the values of an argument name.
 fn subject(command: &str, argument: &Arg) -> Option<Subject> {
-    let value = argument.get_value_names().and_then(<[_]>::first).map_or("", |name| name.as_str());
-    Some(match (command, argument.get_id().as_str(), value) {
+    let values = argument.get_value_names().unwrap_or_default();
+    Some(match (command, argument.get_id().as_str(), values.first().map_or("", |name| name.as_str())) {
         ("create", "address", _) | ("copy", "address", _) => Subject::NewAddress,
         ("reveal", "field", _) => Subject::Secret,
         ("call", "rest", _) => Subject::Operation,
@@ -100,7 +101,8 @@ fn complete(subject: Subject, current: &OsStr) -> Vec<CompletionCandidate> {
     let yard = words.yard();
     let global = Global { yard, json: true, quiet: true, verbose: 0, no_progress: true, otlp: None };
     let Ok(context) = Context::new(&global, terminal, &runtime) else { return Vec::new() };
-    let found = runtime.block_on(tokio::time::timeout(TIME, find(subject, current, &words, &context)));
+    let found = async { tokio::time::timeout(TIME, find(subject, current, &words, &context)).await };
+    let found = runtime.block_on(found);
     let mut found = found.ok().flatten().unwrap_or_default();
     found.retain(|candidate| {
         let value = candidate.get_value().to_string_lossy();

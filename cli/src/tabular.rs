@@ -179,7 +179,9 @@ fn table(
             shown += 1;
             table.add_row(columns.iter().map(|column| {
                 let mut cell = String::new();
-                column.write(row, &mut cell);
+                if !column.write(row, &mut cell) {
+                    cell.push_str("NULL");
+                }
                 cell
             }));
         }
@@ -191,6 +193,9 @@ fn table(
             column.set_cell_alignment(comfy_table::CellAlignment::Right);
         }
     }
+    if out.is_terminal() {
+        table.cut();
+    }
     writeln!(out, "{table}")?;
     Ok(cut)
 }
@@ -201,6 +206,14 @@ pub(crate) struct PlainTable(comfy_table::Table);
 impl PlainTable {
     pub(crate) fn add_row(&mut self, cells: impl IntoIterator<Item = String>) {
         self.0.add_row(cells.into_iter().map(|cell| visible::line(&cell)));
+    }
+
+    /// Cuts cells that do not fit into the width of the terminal, with `…`.
+    fn cut(&mut self) {
+        for row in self.0.row_iter_mut() {
+            row.max_height(1);
+        }
+        self.fitted();
     }
 
     /// Wraps long cells to the width of the terminal. A table in a pipe or a file is not wrapped.

@@ -263,6 +263,8 @@ fn boundary_values_round_trip(yard: &TestYard) {
     yard.ok(&["set", "zoo-cage/edge", "--set", "animal="]);
     assert_eq!(yard.config("zoo-cage/edge"), config);
     assert_eq!(yard.json(&["diff", "zoo-cage/edge@1", "zoo-cage/edge"])["changes"], json!([]));
+    // The newest revision is the default.
+    assert_eq!(yard.json(&["diff", "zoo-cage/edge@1"])["after"], "zoo-cage/edge@3");
 
     // Values from the command line get the types of the schema.
     let flags = ["animal=7", "capacity=18446744073709551615", "price=1.10", "built=2024-01-31", "type=tank"];

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
-use blockyard_tests::{CommandOutput, TestYard, on_both, run_command};
+use blockyard_tests::{Backend, CommandOutput, TestYard, on_both, run_command};
 use serde_json::json;
 
 use crate::prompts::Conversation;
@@ -120,7 +120,7 @@ fn changes_survive_an_editor_that_fails(yard: &TestYard) {
 
 #[test]
 fn rejected_text_survives_all_answers_on_a_terminal() {
-    let yard = TestYard::new();
+    let yard = TestYard::on(Backend::Sqlite);
     with_cage(&yard);
     // The second start of the editor fails.
     let script = "grep -q animl \"$1\" && exit 3; echo 'animl = \"cat\"' >> \"$1\"";
@@ -140,7 +140,7 @@ fn rejected_text_survives_all_answers_on_a_terminal() {
 
 #[test]
 fn interrupt_is_for_the_editor() {
-    let yard = TestYard::new();
+    let yard = TestYard::on(Backend::Sqlite);
     with_cage(&yard);
     let script = "sed -i 's/= \"lion\"/= \"tiger\"/' \"$1\"; echo ready; sleep 3";
     let mut edit = Conversation::with(&mut edit_command(&yard, script));

@@ -155,3 +155,22 @@ fn operation_usage_error_escapes_control_characters() {
         assert!(!shown.contains('\u{202e}') && !shown.contains("\u{1b}[2J"), "{shown:?}");
     }
 }
+
+#[test]
+fn wide_cells_are_cut_and_null_differs_from_an_empty_text() {
+    let yard = TestYard::with_sqlite();
+    let long = "word ".repeat(40);
+    let sql =
+        format!("select 1 as id, null as missing, '' as empty, '{long}' as text union all select 2, 'x', 'y', 'z'");
+    let command = format!("stty cols 60; exec '{}' query sql-database/flights \"{sql}\"", blockyard_tests::binary());
+    let mut shell = yard.program("sh");
+    let (code, shown) = Conversation::with(shell.args(["-c", &command])).end();
+    assert_eq!(code, 0, "{shown}");
+    let lines: Vec<&str> =
+        shown.lines().map(str::trim_end).filter(|line| line.contains('1') || line.contains('…')).collect();
+    assert!(lines.len() == 1 && lines[0].contains("NULL") && lines[0].contains('…'), "{shown}");
+    assert!(shown.lines().all(|line| line.trim_end().chars().count() <= 60), "{shown}");
+    // In a pipe, nothing is cut.
+    let piped = yard.ok(&["query", "sql-database/flights", &sql]);
+    assert!(piped.contains(long.trim_end()) && piped.contains("NULL") && !piped.contains('…'), "{piped}");
+}

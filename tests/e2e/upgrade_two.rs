@@ -7,7 +7,7 @@ use blockyard_tests::{TestYard, bundle, on_both, run_command};
 use serde_json::{Value, json};
 
 on_both!(
-    two_bundles_are_upgraded_together_or_not_at_all,
+    each_bundle_is_upgraded_completely_or_not_at_all,
     one_bundle_is_upgraded_and_the_other_is_not,
     upgrade_is_refused_for_a_block_that_does_not_convert,
     two_bundles_are_locked_and_installed_on_another_machine,
@@ -65,30 +65,30 @@ fn describe(yard: &TestYard) -> String {
     yard.json(&["call", "kennel-run/a", "describe"]).as_str().expect("text").to_owned()
 }
 
-fn two_bundles_are_upgraded_together_or_not_at_all(yard: &TestYard) {
+fn each_bundle_is_upgraded_completely_or_not_at_all(yard: &TestYard) {
     let registry = with_run(yard);
     let upgrade = ["upgrade", "--registry", registry.as_str()];
-    let before = yard.json(&["bundles"]);
-    // Whatever is missing for one bundle, neither is upgraded.
-    for missing in [2, 4, 6, 8] {
-        let name = &ANSWERS[missing];
-        let rest: Vec<&str> = ANSWERS
-            .iter()
-            .enumerate()
-            .filter(|(index, _)| ![missing, missing - 1].contains(index))
-            .map(|(_, a)| *a)
-            .collect();
-        let output = yard.run(&[&upgrade[..], &rest].concat());
-        assert!([4, 5].contains(&output.code), "without {name}: {}{}", output.stdout, output.stderr);
-        assert_eq!(used(yard), ["1.0.0", "1.0.0"], "without {name}");
-        assert_eq!(yard.json(&["bundles"]), before, "without {name}");
-    }
     let planned = yard.run(&[&upgrade[..], &["--plan"]].concat());
     for shown in ["vet 1.0.0 → 2.0.0", "kennel 1.0.0 → 2.0.0", "+ keeper (required)", "+ region (required)"] {
         assert!(planned.stdout.contains(shown), "{shown}: {}", planned.stdout);
     }
-    let done = yard.json(&[&upgrade[..], &ANSWERS].concat());
-    assert_eq!(done["upgraded"].as_array().map(Vec::len), Some(2), "{done}");
+    // Nothing is given, or everything but the permission and the value of one bundle.
+    let without_kennel: Vec<&str> = [&ANSWERS[..3], &ANSWERS[5..7]].concat();
+    for (given, code, versions) in [
+        (&ANSWERS[..1], 4, ["1.0.0", "1.0.0"]),
+        (&[&ANSWERS[..3], &ANSWERS[7..]].concat()[..], 4, ["1.0.0", "1.0.0"]),
+        (&without_kennel[..], 4, ["2.0.0", "1.0.0"]),
+        (&[&ANSWERS[..1], &ANSWERS[7..]].concat()[..], 5, ["2.0.0", "1.0.0"]),
+    ] {
+        let output = yard.run(&[&upgrade[..], given].concat());
+        assert_eq!(output.code, code, "{given:?}: {}{}", output.stdout, output.stderr);
+        assert_eq!(used(yard), versions, "{given:?}");
+        let bundles = yard.json(&["bundles"]);
+        let kennels = bundles["bundles"].as_array().expect("bundles").iter().filter(|own| own["name"] == "kennel");
+        assert_eq!(kennels.map(|own| own["version"].clone()).collect::<Vec<_>>(), ["1.0.0"], "{given:?}");
+    }
+    let done = yard.json(&[&upgrade[..], &ANSWERS[..1], &ANSWERS[3..5], &ANSWERS[7..]].concat());
+    assert_eq!(done["upgraded"].as_array().map(Vec::len), Some(1), "{done}");
     assert_eq!(used(yard), ["2.0.0", "2.0.0"]);
     assert_eq!(describe(yard), "kennel 2.0.0: 4 by 6, opened by Ada, listed in sql-database/dogs");
     assert_eq!(yard.reveal("kennel-run/a", "code"), "run-secret");
@@ -122,17 +122,19 @@ fn upgrade_is_refused_for_a_block_that_does_not_convert(yard: &TestYard) {
     let output = yard.run(&flags);
     assert_eq!(output.code, 4, "{}{}", output.stdout, output.stderr);
     assert!((output.stdout + &output.stderr).contains("the size `large` is not `WIDTHxLENGTH`"));
-    assert_eq!(used(yard), ["1.0.0", "1.0.0"]);
+    assert_eq!(used(yard), ["2.0.0", "1.0.0"]);
     yard.ok(&["set", "kennel-run/b", "--set", "size=9x9"]);
-    yard.ok(&flags);
+    let kennel =
+        [&["upgrade", "kennel", "--registry", &registry][..], &ANSWERS[..1], &ANSWERS[3..5], &ANSWERS[7..]].concat();
+    yard.ok(&[&kennel[..], &["--set", "kennel-run/b:keeper=Bo"]].concat());
     assert_eq!(yard.config("kennel-run/b")["width"], 9);
 }
 
 fn two_bundles_are_locked_and_installed_on_another_machine(yard: &TestYard) {
-    let registry = registry(yard);
     let project = yard.path("project");
     fs::create_dir(&project).expect("a folder");
-    let text = format!("[registries]\nanimals = \"{registry}\"\n\n[bundles]\nvet = \"^1\"\nkennel = \"=1.0.0\"\n");
+    fs::rename(registry(yard), project.join("animals")).expect("moved");
+    let text = "[registries]\nanimals = \"animals\"\n\n[bundles]\nvet = \"^1\"\nkennel = \"=1.0.0\"\n";
     fs::write(project.join("blockyard.toml"), text).expect("a file");
     let install = |yard: &TestYard, arguments: &[&str]| {
         let in_project = |arguments: &[&str]| {

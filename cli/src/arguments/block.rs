@@ -106,8 +106,8 @@ pub(crate) struct List {
 pub(crate) struct Diff {
     /// Block address, TYPE/NAME or TYPE/NAME@REVISION.
     pub(crate) before: PinnedAddress,
-    /// Block address, TYPE/NAME or TYPE/NAME@REVISION.
-    pub(crate) after: PinnedAddress,
+    /// Block address, TYPE/NAME or TYPE/NAME@REVISION. Default: the newest revision of the first block.
+    pub(crate) after: Option<PinnedAddress>,
 }
 
 #[derive(Debug, Args)]

@@ -1,7 +1,7 @@
 //! `blockyard diff`: compares two revisions of a block, or two blocks of the same type.
 
 use blockyard::model::visible;
-use blockyard::{Change, FieldChange, Json};
+use blockyard::{Change, FieldChange, Json, PinnedAddress};
 
 use crate::arguments::Diff;
 use crate::context::Context;
@@ -9,7 +9,9 @@ use crate::outcome::{DONE, Outcome};
 
 pub(super) async fn run(arguments: &Diff, context: &Context) -> Outcome {
     let yard = context.open().await?;
-    let view = yard.diff(&arguments.before, &arguments.after).await?;
+    let Diff { before, after } = arguments;
+    let newest = PinnedAddress { address: before.address.clone(), revision: None };
+    let view = yard.diff(before, after.as_ref().unwrap_or(&newest)).await?;
     context.terminal.document(&view, || {
         if view.changes.is_empty() {
             return format!("{} and {} are identical", view.before, view.after);
