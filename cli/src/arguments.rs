@@ -17,8 +17,8 @@ use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 pub(crate) use self::block::{
-    BlockArgument, Copy, Create, Diff, Exec, Export, Fields, List, PinnedArgument, PlanFile, Purge, Reveal, Rollback,
-    Set, Variable,
+    Apply, BlockArgument, ChangedBlock, Copy, Create, Diff, Exec, Export, Fields, List, PinnedArgument, PlanFile,
+    Purge, Reveal, Rollback, Set, Variable,
 };
 pub(crate) use self::bundle::{
     Build, BundleVersion, Dev, FileOrBundle, GrantChange, Grants, Info, Inspect, Install, New, Publish, Registries,
@@ -138,13 +138,13 @@ pub(crate) enum Command {
     Create(Create),
     /// Save a new revision of a block. Fields and secrets that are not specified keep their values.
     #[command(
-        after_help = "Example:\n  blockyard set sql-database/flights --set database=/tmp/other.db --if-revision 1"
+        after_help = "Example:\n  blockyard set sql-database/flights --set database=/tmp/other.db --if-revision 1 -m 'moved'"
     )]
     Set(Set),
     /// Edit a block as TOML in the editor that `VISUAL` or `EDITOR` names. The file contains
     /// no secrets.
     #[command(after_help = "Example:\n  blockyard edit sql-database/flights")]
-    Edit(BlockArgument),
+    Edit(ChangedBlock),
     /// Create a block with the fields and secrets of another block of its type, and with changes.
     #[command(
         after_help = "Example:\n  blockyard copy sql-database/flights sql-database/archive --set database=/tmp/archive.db"
@@ -156,7 +156,7 @@ pub(crate) enum Command {
     /// Show a block with secrets masked as `********`.
     #[command(after_help = "Example:\n  blockyard show sql-database/flights@1")]
     Show(PinnedArgument),
-    /// List the revisions of a block.
+    /// List the revisions of a block: who saved each, how, and why.
     #[command(after_help = "Example:\n  blockyard history sql-database/flights")]
     History(BlockArgument),
     /// Show the differences between two revisions of a block, or between two blocks of the same
@@ -168,10 +168,10 @@ pub(crate) enum Command {
     Rollback(Rollback),
     /// Delete a block. Its name stays reserved, and `restore` undoes the deletion.
     #[command(after_help = "Example:\n  blockyard delete sql-database/flights")]
-    Delete(BlockArgument),
+    Delete(ChangedBlock),
     /// Restore a deleted block with all its revisions and secrets.
     #[command(after_help = "Example:\n  blockyard restore sql-database/flights")]
-    Restore(BlockArgument),
+    Restore(ChangedBlock),
     /// Permanently destroy the secrets of all revisions of a block. Configuration and history are
     /// retained.
     #[command(after_help = "Example:\n  blockyard purge sql-database/flights --yes")]
@@ -226,7 +226,7 @@ pub(crate) enum Command {
     Plan(PlanFile),
     /// Create and update blocks to match a block file. Applying it twice changes nothing.
     #[command(after_help = "Example:\n  blockyard apply /tmp/blocks.toml")]
-    Apply(PlanFile),
+    Apply(Apply),
     /// Show the location of the yard's key, or rotate the key.
     #[command(after_help = "Example:\n  blockyard key rotate")]
     Key(Key),

@@ -110,6 +110,10 @@ fn old_yard_preserves_its_contents() {
         history["revisions"].as_array().expect("revisions").iter().map(|revision| &revision["changed"]).collect();
     assert_eq!(json!(changed), json!([["port"], ["password (secret)"], []]));
     assert_eq!(history["revisions"][0]["author"], json!("ada@vm"));
+    // The origins are those of the audit trail, and no revision has a reason.
+    let origin =
+        |number: usize| json!([history["revisions"][number]["action"], history["revisions"][number]["reason"]]);
+    assert_eq!(json!([origin(0), origin(2)]), json!([["set", null], ["create", null]]));
     for (address, secret) in [
         ("sql-database/warehouse@1", "first-fixture-secret"),
         ("sql-database/warehouse@2", "second-fixture-secret"),

@@ -34,6 +34,7 @@ mod file_values;
 mod formats;
 mod gcp_secret;
 mod gcs;
+mod history;
 mod http;
 mod http_bundle;
 mod inspect;

@@ -122,6 +122,7 @@ fn upgrade_shows_its_plan_and_moves_every_block(yard: &TestYard) {
         (&json!("upgrade"), &json!("2.0.0")),
         "{history}"
     );
+    assert_eq!(history[0]["upgraded_from"], "1.0.0");
     assert!(yard.ok(&upgrade(&registry, &["--yes"])).contains("nothing to upgrade"));
     assert_eq!(yard.json(&upgrade(&registry, &["--yes"])), json!({"plans": [], "upgraded": []}));
     yard.ok(&["doctor"]);

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use blockyard::{Address, PinnedAddress};
+use blockyard::{Address, Error, PinnedAddress, Reason};
 use clap::Args;
 
 /// A block, in all its revisions.
@@ -18,6 +18,31 @@ pub(crate) struct BlockArgument {
 pub(crate) struct PinnedArgument {
     /// Block address, TYPE/NAME or TYPE/NAME@REVISION.
     pub(crate) address: PinnedAddress,
+}
+
+/// A block to change.
+#[derive(Debug, Args)]
+pub(crate) struct ChangedBlock {
+    /// Block address, TYPE/NAME.
+    pub(crate) address: Address,
+    #[command(flatten)]
+    pub(crate) message: Message,
+}
+
+/// The reason of a change.
+#[derive(Debug, Args)]
+pub(crate) struct Message {
+    /// Reason of the change, which `history` and `audit` show. One line of at most 1,000 characters,
+    /// without secrets.
+    #[arg(short, long = "message", value_name = "TEXT")]
+    message: Option<String>,
+}
+
+impl Message {
+    /// Returns the reason, if one is given.
+    pub(crate) fn reason(&self) -> Result<Option<Reason>, Error> {
+        Ok(self.message.as_deref().map(Reason::new).transpose()?)
+    }
 }
 
 /// Field values.
@@ -48,6 +73,8 @@ pub(crate) struct Create {
     /// Validate the block without saving it.
     #[arg(long)]
     pub(crate) check: bool,
+    #[command(flatten)]
+    pub(crate) message: Message,
 }
 
 #[derive(Debug, Args)]
@@ -62,6 +89,8 @@ pub(crate) struct Copy {
     /// Remove a field.
     #[arg(long, value_name = "FIELD")]
     pub(crate) unset: Vec<String>,
+    #[command(flatten)]
+    pub(crate) message: Message,
 }
 
 #[derive(Debug, Args)]
@@ -76,6 +105,8 @@ pub(crate) struct Set {
     /// Save only if this is the newest revision.
     #[arg(long, value_name = "N")]
     pub(crate) if_revision: Option<u64>,
+    #[command(flatten)]
+    pub(crate) message: Message,
 }
 
 #[derive(Debug, Args)]
@@ -114,6 +145,8 @@ pub(crate) struct Diff {
 pub(crate) struct Rollback {
     /// Block address with the revision to restore, TYPE/NAME@REVISION.
     pub(crate) address: PinnedAddress,
+    #[command(flatten)]
+    pub(crate) message: Message,
 }
 
 #[derive(Debug, Args)]
@@ -123,6 +156,8 @@ pub(crate) struct Purge {
     /// Skip the confirmation prompt. Destroyed secrets cannot be recovered.
     #[arg(short, long)]
     pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) message: Message,
 }
 
 #[derive(Debug, Args)]
@@ -195,4 +230,12 @@ pub(crate) struct Export {
 pub(crate) struct PlanFile {
     /// Block file in the format of `export`, or `-` for standard input.
     pub(crate) file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Apply {
+    /// Block file in the format of `export`, or `-` for standard input.
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) message: Message,
 }

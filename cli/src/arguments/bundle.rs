@@ -8,6 +8,8 @@ use blockyard::model::{BundleName, TypeSlug};
 use clap::Args;
 use semver::{Version, VersionReq};
 
+use super::block::Message;
+
 #[derive(Debug, Args)]
 pub(crate) struct Install {
     /// Bundle to install: NAME or NAME@REQUIREMENT from a registry, FILE.wasm, or PATH/TO/CRATE. An
@@ -138,6 +140,8 @@ pub(crate) struct Upgrade {
     /// Folder or registry.toml of a registry. Can be repeated. Default: as for `install`.
     #[arg(long, value_name = "PATH")]
     pub(crate) registry: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) message: Message,
 }
 
 #[derive(Debug, Args)]

@@ -8,8 +8,9 @@ use crate::context::Context;
 use crate::outcome::{DONE, Outcome};
 
 pub(super) async fn run(arguments: Copy, context: &Context) -> Outcome {
-    let Copy { original, address, fields, unset } = arguments;
-    let yard = context.open().await?;
+    let Copy { original, address, fields, unset, message } = arguments;
+    let reason = message.reason()?;
+    let yard = context.open().await?.with_reason(reason);
     let schema = yard.schema_of_block(&original.address).await?;
     let mut patch = fields.into_patch(&schema, &context.terminal)?;
     patch.unset = unset.iter().map(|field| Pointer::from_dotted(field)).collect();

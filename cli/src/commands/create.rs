@@ -9,8 +9,9 @@ use crate::outcome::{DONE, Outcome};
 
 pub(super) async fn run(arguments: Create, context: &Context) -> Outcome {
     let address = &arguments.address;
+    let reason = arguments.message.reason()?;
     // A yard that does not exist has no block types: the command fails, and creates nothing.
-    let yard = context.open_or_in_memory().await?;
+    let yard = context.open_or_in_memory().await?.with_reason(reason);
     let schema = yard.schema_of_type(&address.type_slug).await?;
     let patch = if arguments.fields.is_empty() && context.terminal.can_ask() {
         fields::ask_all(&schema, &context.terminal)?

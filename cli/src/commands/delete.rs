@@ -3,13 +3,14 @@
 
 use serde_json::json;
 
-use crate::arguments::{BlockArgument, Purge};
+use crate::arguments::{ChangedBlock, Purge};
 use crate::context::Context;
 use crate::outcome::{DONE, Outcome};
 
-pub(super) async fn delete(arguments: &BlockArgument, context: &Context) -> Outcome {
+pub(super) async fn delete(arguments: &ChangedBlock, context: &Context) -> Outcome {
     let address = &arguments.address;
-    let yard = context.open().await?;
+    let reason = arguments.message.reason()?;
+    let yard = context.open().await?.with_reason(reason);
     yard.delete(address).await?;
     context.terminal.document(&json!({ "address": address.to_string(), "deleted": true }), || {
         format!("deleted {address}; restore it with `blockyard restore {address}`")
@@ -18,9 +19,10 @@ pub(super) async fn delete(arguments: &BlockArgument, context: &Context) -> Outc
     Ok(DONE)
 }
 
-pub(super) async fn restore(arguments: &BlockArgument, context: &Context) -> Outcome {
+pub(super) async fn restore(arguments: &ChangedBlock, context: &Context) -> Outcome {
     let address = &arguments.address;
-    let yard = context.open().await?;
+    let reason = arguments.message.reason()?;
+    let yard = context.open().await?.with_reason(reason);
     yard.restore(address).await?;
     context
         .terminal
@@ -31,7 +33,8 @@ pub(super) async fn restore(arguments: &BlockArgument, context: &Context) -> Out
 
 pub(super) async fn purge(arguments: &Purge, context: &Context) -> Outcome {
     let address = &arguments.address;
-    let yard = context.open().await?;
+    let reason = arguments.message.reason()?;
+    let yard = context.open().await?.with_reason(reason);
     let question = format!("permanently destroy the secrets of all revisions of `{address}`?");
     context.terminal.require_confirmation(
         arguments.yes,

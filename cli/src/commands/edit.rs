@@ -4,10 +4,10 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use blockyard::{Address, BlockFile, Error, ErrorKind, PinnedAddress, Yard};
+use blockyard::{Address, BlockFile, Error, ErrorKind, PinnedAddress, RevisionOrigin, Yard};
 
 use super::plan::print;
-use crate::arguments::BlockArgument;
+use crate::arguments::ChangedBlock;
 use crate::context::Context;
 use crate::input::read;
 use crate::interrupt;
@@ -23,10 +23,11 @@ const HELP: &str = "\
 
 ";
 
-pub(super) async fn run(arguments: &BlockArgument, context: &Context) -> Outcome {
+pub(super) async fn run(arguments: &ChangedBlock, context: &Context) -> Outcome {
     let address = &arguments.address;
     let editor = editor(context)?;
-    let yard = context.open().await?;
+    let reason = arguments.message.reason()?;
+    let yard = context.open().await?.with_reason(reason);
     let newest = newest(&yard, address).await?;
     let mut exported = BlockFile::new();
     yard.export(std::slice::from_ref(address), &mut exported).await?;
@@ -134,7 +135,7 @@ async fn save(
             .hint(format!("compare them by `blockyard diff {address}@{edited} {address}@{now}`, and edit it again"))
             .into());
     }
-    let plan = yard.plan(&file).await?;
+    let plan = yard.plan(&file).await?.with_origin(RevisionOrigin::Edit);
     let changed = plan.changes_anything();
     let blocks = yard.apply(plan, &mut |_| {}).await?;
     print(&blocks, changed, context)

@@ -7,7 +7,7 @@ use blockyard::{BlockFile, PlanAction, PlannedBlock};
 use serde_json::json;
 
 use super::diff;
-use crate::arguments::PlanFile;
+use crate::arguments::{Apply, PlanFile};
 use crate::context::Context;
 use crate::input::read;
 use crate::outcome::{DONE, Outcome, WOULD_CHANGE};
@@ -28,9 +28,10 @@ pub(super) async fn plan(arguments: &PlanFile, context: &Context) -> Outcome {
     Ok(if changes { ExitCode::from(WOULD_CHANGE) } else { DONE })
 }
 
-pub(super) async fn apply(arguments: &PlanFile, context: &Context) -> Outcome {
+pub(super) async fn apply(arguments: &Apply, context: &Context) -> Outcome {
+    let reason = arguments.message.reason()?;
     let file = BlockFile::parse(&read(&arguments.file)?)?;
-    let yard = context.open().await?;
+    let yard = context.open().await?.with_reason(reason);
     let plan = yard.plan(&file).await?;
     let changed = plan.changes_anything();
     let progress = context.progress();

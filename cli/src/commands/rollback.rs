@@ -13,7 +13,8 @@ pub(super) async fn run(arguments: &Rollback, context: &Context) -> Outcome {
         Error::new(ErrorKind::Usage, format!("no revision specified for the rollback of `{address}`"))
             .hint(format!("use `{address}@N`; list the revisions with `blockyard history {address}`"))
     })?;
-    let yard = context.open().await?;
+    let reason = arguments.message.reason()?;
+    let yard = context.open().await?.with_reason(reason);
     match yard.rollback(address, revision).await? {
         Some(saved) => context.terminal.document(
             &json!({ "address": address.to_string(), "revision": saved.number(), "changed": true }),

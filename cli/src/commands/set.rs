@@ -20,7 +20,8 @@ pub(super) async fn run(arguments: Set, context: &Context) -> Outcome {
             Some(Revision::new(number).ok_or_else(|| Error::new(ErrorKind::Usage, "revision numbers start at 1"))?)
         }
     };
-    let yard = context.open().await?;
+    let reason = arguments.message.reason()?;
+    let yard = context.open().await?.with_reason(reason);
     let schema = yard.schema_of_block(address).await?;
     let mut patch = arguments.fields.into_patch(&schema, &context.terminal)?;
     patch.unset = arguments.unset.iter().map(|field| Pointer::from_dotted(field)).collect();

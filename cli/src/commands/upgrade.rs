@@ -53,6 +53,7 @@ pub(super) async fn run(arguments: Upgrade, context: &Context) -> Outcome {
     let given = Given { yes: arguments.yes, grants, replace: arguments.replace };
     let supplied = Supplied::read(&arguments.set, arguments.answers.as_deref())?;
     let named = arguments.bundle.as_deref().map(target).transpose()?;
+    let reason = arguments.message.reason()?;
     let belongs =
         |project: &Project| named.as_ref().is_none_or(|target| project.file().bundles.contains_key(&target.name));
     let project = context.trusted_project(belongs)?;
@@ -60,7 +61,7 @@ pub(super) async fn run(arguments: Upgrade, context: &Context) -> Outcome {
         Some(project) if !arguments.plan => Some(context.reserve_lock(project, "upgrade").await?),
         _ => None,
     };
-    let yard = context.open().await?;
+    let yard = context.open().await?.with_reason(reason);
     let mut targets = match named {
         Some(target) => vec![target],
         None => {

@@ -5,9 +5,8 @@ use blockyard_store::{StoreError, WrappedKey};
 use blockyard_vault::DataKey;
 use serde_json::{Value, json};
 
-use crate::audit_writer::line;
 use crate::key::is_moved;
-use crate::revision::{content_digest, deleted};
+use crate::revision::{SealedContent, deleted};
 use crate::{Code, Error, ErrorKind, Yard};
 
 /// Maximum number of retries of a purge after conflicts with concurrent saves or key rotations.
@@ -21,7 +20,7 @@ impl Yard {
     /// depend on it; the error lists them.
     pub async fn delete(&self, address: &Address) -> Result<(), Error> {
         let detail = self.newest(address).await?;
-        let done = self.store().delete_block(address, line(self.actor(), "delete", address, &detail)).await;
+        let done = self.store().delete_block(address, self.line_of_change("delete", address, detail)).await;
         self.explained(address, done).await
     }
 
@@ -32,7 +31,7 @@ impl Yard {
     /// dependencies is deleted.
     pub async fn restore(&self, address: &Address) -> Result<(), Error> {
         let detail = self.newest(address).await?;
-        match self.store().restore_block(address, line(self.actor(), "restore", address, &detail)).await {
+        match self.store().restore_block(address, self.line_of_change("restore", address, detail)).await {
             Err(StoreError::TargetMissing(target)) => {
                 let message = format!("block `{address}` depends on `{target}`, which is deleted");
                 Err(Error::new(ErrorKind::Conflict, message).code(Code::Deleted { address: target }))
@@ -41,10 +40,14 @@ impl Yard {
         }
     }
 
-    /// Returns the newest revision of a block, as details for the audit trail.
+    /// Returns the newest revision of a block, as details for the audit trail. The reason must not
+    /// contain a secret of it.
     async fn newest(&self, address: &Address) -> Result<Value, Error> {
         match self.store().block(address, None).await? {
-            Some(record) => Ok(json!({ "revision": record.newest.number() })),
+            Some(record) => {
+                self.check_reason_of(&record).await?;
+                Ok(json!({ "revision": record.newest.number() }))
+            }
             None => Err(self.missing(address, None).await),
         }
     }
@@ -87,7 +90,8 @@ impl Yard {
             let record = &revision.record;
             // Only revisions with a valid seal are re-sealed.
             self.check_seal(record).await?;
-            let content = content_digest(&record.bundle, &record.checksum, &record.config_text);
+            self.check_reason_of(record).await?;
+            let content = SealedContent::of(record).digest();
             seals.push((record.revision, data_key.seal_content(self.id(), address, record.revision, &content)));
             secrets += record.secrets.len() as u64;
         }
@@ -96,7 +100,7 @@ impl Yard {
         let key_id = key.id().to_string();
         let wrapped = WrappedKey { data_key: &wrapped, key_id: &key_id };
         let detail = json!({ "secrets": secrets, "revisions": revisions.len() });
-        let done = line(self.actor(), "purge", address, &detail);
+        let done = self.line_of_change("purge", address, detail);
         Ok(self.store().purge_block(&newest.record, &wrapped, &seals, done).await.map(|()| secrets))
     }
 }

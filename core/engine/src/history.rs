@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use blockyard_model::{Address, PinnedAddress, Revision};
+use blockyard_model::{Address, PinnedAddress, Revision, RevisionOrigin};
+use blockyard_store::HistoryRecord;
 use jiff::Timestamp;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::compare::{FieldChange, compare};
 use crate::time::timestamp;
@@ -22,21 +23,26 @@ pub struct RevisionView {
     pub author: String,
     /// Version of the bundle that validated the revision.
     pub bundle_version: String,
-    /// Command that saved the revision, such as `create`, `set` or `rollback`. `None` if the audit
-    /// trail contains no line for it.
+    /// How the revision was saved. `None` if an earlier version of Blockyard saved it and the audit
+    /// trail contains no line for it. The JSON form consists of the following fields.
+    #[serde(skip)]
+    pub origin: Option<RevisionOrigin>,
+    /// Action that saved the revision, such as `create`, `set` or `rollback`.
     pub action: Option<String>,
     /// Revision whose content was restored. Omitted if the revision is not a rollback.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rollback_of: Option<u64>,
+    /// Revision of another block that was copied, `TYPE/NAME@N`. Omitted if the revision is not a
+    /// copy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub copied_from: Option<String>,
+    /// Version of the bundle before an upgrade. Omitted if the revision is not an upgrade.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upgraded_from: Option<String>,
+    /// Reason that the author gave.
+    pub reason: Option<String>,
     /// Dotted paths of the fields that differ from the previous revision.
     pub changed: Vec<String>,
-}
-
-/// Details of the save of one revision, from the audit trail.
-#[derive(Debug, Default, Clone)]
-struct Saved {
-    action: Option<String>,
-    rollback_of: Option<u64>,
 }
 
 /// Differences between two revisions or two blocks.
@@ -61,7 +67,11 @@ impl Yard {
         if revisions.is_empty() {
             return Err(self.missing(address, None).await);
         }
-        let mut saves = self.saves(address).await?;
+        // Earlier versions of Blockyard recorded origins in the audit trail only.
+        let mut recorded = match revisions.iter().all(|revision| revision.record.origin.is_some()) {
+            true => BTreeMap::new(),
+            false => self.recorded_origins(address).await?,
+        };
         let mut views: Vec<RevisionView> = Vec::with_capacity(revisions.len());
         let mut after: Option<blockyard_model::SplitDocument> = None;
         for revision in &revisions {
@@ -73,37 +83,31 @@ impl Yard {
                     .collect();
             }
             after = Some(document);
-            let Saved { action, rollback_of } = saves.remove(&revision.record.revision.number()).unwrap_or_default();
-            views.push(RevisionView {
-                revision: revision.record.revision.number(),
-                saved_at: timestamp(revision.record.created_at),
-                author: revision.record.author.clone(),
-                bundle_version: revision.bundle_version.clone(),
-                action,
-                rollback_of,
-                changed: Vec::new(),
-            });
+            let stored = revision.record.origin.as_deref().map(RevisionOrigin::parse);
+            views.push(view(revision, stored.or_else(|| recorded.remove(&revision.record.revision.number()))));
         }
         Ok(views)
     }
 
-    /// Returns the details of each save of a block, by revision number.
-    async fn saves(&self, address: &Address) -> Result<BTreeMap<u64, Saved>, Error> {
-        let mut saves = BTreeMap::new();
+    /// Returns the origins that the audit trail contains, by revision number.
+    async fn recorded_origins(&self, address: &Address) -> Result<BTreeMap<u64, RevisionOrigin>, Error> {
+        let mut origins = BTreeMap::new();
         for line in self.store().audit_of_saves(address).await? {
             let detail: Value = serde_json::from_str(&line.detail).unwrap_or_default();
-            let by_file = detail["by"].as_str() == Some("apply");
-            let action = match line.action.as_str() {
+            let text = |field: &str| detail[field].as_str().unwrap_or_default();
+            let origin = match line.action.as_str() {
                 "delete" | "restore" | "purge" => continue,
-                "set" if by_file => "apply".to_owned(),
-                _ => line.action,
+                "create" if detail["copied_from"].is_string() => format!("copy:{}", text("copied_from")),
+                "set" if text("by") == "apply" => "apply".to_owned(),
+                "rollback" => format!("rollback:{}", detail["from"]),
+                "upgrade" => format!("upgrade:{}", text("from_version")),
+                action => action.to_owned(),
             };
-            let rollback_of = detail["from"].as_u64().filter(|_| action == "rollback");
             if let Some(revision) = detail["revision"].as_u64() {
-                saves.insert(revision, Saved { action: Some(action), rollback_of });
+                origins.insert(revision, RevisionOrigin::parse(&origin));
             }
         }
-        Ok(saves)
+        Ok(origins)
     }
 
     /// Compares two revisions of a block, or two blocks of the same type.
@@ -144,15 +148,41 @@ impl Yard {
             let newest = self.live_record(address, None).await?;
             let old = self.record(address, Some(revision)).await?;
             let document = self.unseal(&old).await?;
-            if newest.bundle == old.bundle && self.unseal(&newest).await? == document {
+            let before = self.unseal(&newest).await?;
+            self.check_reason(&before)?;
+            if newest.bundle == old.bundle && before == document {
                 return Ok(Some(None));
             }
             let bundle = self.bundle(&old.bundle).await?;
             self.check_document(&bundle, address, &document).await?;
-            let detail = json!({ "from": revision.number() });
-            let saved = self.save(&newest, &bundle, &document, "rollback", detail).await?;
+            let saved = self.save(&newest, &bundle, &document, &RevisionOrigin::Rollback(revision)).await?;
             Ok(saved.map(Some))
         })
         .await
     }
+}
+
+/// Returns the view of a revision, without its changes.
+fn view(revision: &HistoryRecord, origin: Option<RevisionOrigin>) -> RevisionView {
+    let record = &revision.record;
+    let mut view = RevisionView {
+        revision: record.revision.number(),
+        saved_at: timestamp(record.created_at),
+        author: record.author.clone(),
+        bundle_version: revision.bundle_version.clone(),
+        action: origin.as_ref().map(|origin| origin.action().to_owned()),
+        rollback_of: None,
+        copied_from: None,
+        upgraded_from: None,
+        reason: record.reason.clone(),
+        changed: Vec::new(),
+        origin: None,
+    };
+    match &origin {
+        Some(RevisionOrigin::Rollback(restored)) => view.rollback_of = Some(restored.number()),
+        Some(RevisionOrigin::Copy(original)) => view.copied_from = Some(original.to_string()),
+        Some(RevisionOrigin::Upgrade(version)) => view.upgraded_from = Some(version.clone()),
+        _ => {}
+    }
+    RevisionView { origin, ..view }
 }

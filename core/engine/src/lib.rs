@@ -66,6 +66,7 @@ mod plan;
 mod project;
 mod publish;
 mod reach;
+mod reason;
 mod reference;
 mod regular_file;
 mod remote;
@@ -99,7 +100,8 @@ pub use blockfile::BlockFile;
 pub use blockyard_host::{ByteStream, Deadline, Input, LogLevel, LogLine, Problem, settled};
 pub use blockyard_model as model;
 pub use blockyard_model::{
-    Address, BlockName, Capability, Digest, Effect, PinnedAddress, Revision, SourcePattern, TypeSlug,
+    Address, BlockName, Capability, Digest, Effect, PinnedAddress, Reason, Revision, RevisionOrigin, SourcePattern,
+    TypeSlug,
 };
 pub use blockyard_registry::sections::{SectionDifference, SectionSizes};
 pub use blockyard_registry::{

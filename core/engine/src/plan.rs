@@ -4,7 +4,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use blockyard_host::Bundle;
-use blockyard_model::{Address, Revision, SplitDocument};
+use blockyard_model::{Address, Revision, RevisionOrigin, SplitDocument};
 use blockyard_store::{BlockFilter, BlockRecord};
 use serde::Serialize;
 use serde_json::json;
@@ -22,6 +22,7 @@ const PAGE: u32 = 500;
 #[derive(Debug)]
 pub struct Plan {
     steps: Vec<Step>,
+    origin: RevisionOrigin,
 }
 
 /// The planned change of a block.
@@ -60,6 +61,12 @@ struct Step {
 }
 
 impl Plan {
+    /// Records another origin of the revisions than [`RevisionOrigin::Apply`], such as an editor.
+    #[must_use]
+    pub fn with_origin(self, origin: RevisionOrigin) -> Self {
+        Self { origin, ..self }
+    }
+
     /// Returns the blocks of the file, in the order of application.
     #[must_use]
     pub fn blocks(&self) -> Vec<&PlannedBlock> {
@@ -169,7 +176,7 @@ impl Yard {
         }
         let order = self.order(&steps, targets).await?;
         steps.sort_by_key(|step| order.iter().position(|address| *address == step.address));
-        Ok(Plan { steps })
+        Ok(Plan { steps, origin: RevisionOrigin::Apply })
     }
 
     /// Returns the blocks of a file with all their dependencies, sorted topologically: each block
@@ -196,17 +203,26 @@ impl Yard {
     /// again and apply the new plan. `progress` is called with each block's address.
     ///
     /// # Errors
-    /// Returns an error if a block was changed since it was planned. Otherwise, same as
+    /// Returns an error if a block was changed since it was planned, or if the reason contains a
+    /// secret of one of the blocks. Otherwise, same as
     /// [`create`](Self::create) and [`set`](Self::set).
     pub async fn apply(&self, plan: Plan, progress: &mut (dyn FnMut(&str) + Send)) -> Result<Vec<PlannedBlock>, Error> {
-        let mut done = Vec::with_capacity(plan.steps.len());
-        for Step { mut planned, address, bundle, document, before } in plan.steps {
+        let Plan { steps, origin } = plan;
+        // Checked before the first save, so that a rejected reason changes nothing.
+        for Step { document, before, .. } in &steps {
+            self.check_reason(document)?;
+            if let Some(before) = before {
+                self.check_reason_of(before).await?;
+            }
+        }
+        let mut done = Vec::with_capacity(steps.len());
+        for Step { mut planned, address, bundle, document, before } in steps {
             progress(&planned.address);
             let saved = match (planned.action, &before) {
                 (PlanAction::Unchanged, _) => None,
-                (_, None) => Some(self.insert(&bundle, &address, &document, json!({})).await?),
+                (_, None) => Some(self.insert(&bundle, &address, &document, &origin).await?),
                 (_, Some(before)) => {
-                    let saved = self.save(before, &bundle, &document, "set", json!({ "by": "apply" })).await?;
+                    let saved = self.save(before, &bundle, &document, &origin).await?;
                     Some(saved.ok_or_else(|| {
                         Error::new(
                             ErrorKind::Conflict,

@@ -73,7 +73,7 @@ impl Yard {
     /// rejected: with a modified `host`, the password would be sent to that host.
     pub(crate) async fn check_seal(&self, record: &BlockRecord) -> Result<DataKey, Error> {
         let data_key = self.data_key(record).await?;
-        let content = content_digest(&record.bundle, &record.checksum, &record.config_text);
+        let content = SealedContent::of(record).digest();
         data_key
             .check_content(self.id(), &record.address, record.revision, &content, &record.seal)
             .map_err(|_| changed_outside(&record.address, record.revision))?;
@@ -110,13 +110,51 @@ impl Yard {
     }
 }
 
-/// Returns the digest of the content that the seal of a revision covers: the bundle that validated
-/// it, the checksum of its type, and its configuration.
-///
-/// `config` is the stored text. A serialization of the parsed document would depend on the version
-/// and the features of `serde_json` in the build.
-pub(crate) fn content_digest(bundle: &Digest, checksum: &Digest, config: &str) -> Digest {
-    Digest::of(format!("{bundle}\n{checksum}\n{config}").as_bytes())
+/// The content that the seal of a revision covers.
+pub(crate) struct SealedContent<'a> {
+    /// Digest of the bundle that validated the revision.
+    pub(crate) bundle: Digest,
+    /// Checksum of the block type.
+    pub(crate) checksum: Digest,
+    /// Stored text of the configuration. A serialization of the parsed document would depend on the
+    /// version and the features of `serde_json` in the build.
+    pub(crate) config: &'a str,
+    pub(crate) author: &'a str,
+    pub(crate) origin: Option<&'a str>,
+    pub(crate) reason: Option<&'a str>,
+}
+
+impl<'a> SealedContent<'a> {
+    pub(crate) fn of(record: &'a BlockRecord) -> Self {
+        Self {
+            bundle: record.bundle,
+            checksum: record.checksum,
+            config: &record.config_text,
+            author: &record.author,
+            origin: record.origin.as_deref(),
+            reason: record.reason.as_deref(),
+        }
+    }
+
+    /// Returns the digest that is sealed. A revision of an earlier format has neither an origin nor a
+    /// reason, and its seal does not cover the author. No content has both forms: the first line of
+    /// that form is a digest.
+    pub(crate) fn digest(&self) -> Digest {
+        let Self { bundle, checksum, config, author, origin, reason } = self;
+        if origin.is_none() && reason.is_none() {
+            return Digest::of(format!("{bundle}\n{checksum}\n{config}").as_bytes());
+        }
+        let mut text = format!("revision 2\n{bundle}\n{checksum}\n");
+        // Each part is preceded by its length, so that different parts never have the same encoding.
+        for part in [Some(*author), *origin, *reason] {
+            match part {
+                Some(part) => text.push_str(&format!("{}:{part}\n", part.len())),
+                None => text.push_str("-\n"),
+            }
+        }
+        text.push_str(config);
+        Digest::of(text.as_bytes())
+    }
 }
 
 pub(crate) fn deleted(address: &Address) -> Error {
@@ -136,8 +174,13 @@ pub(crate) fn changed_outside(address: &Address, revision: Revision) -> Error {
 mod tests {
     use super::*;
 
+    fn content(config: &str) -> SealedContent<'_> {
+        let (bundle, checksum) = (Digest::of(b"bundle"), Digest::of(b"type"));
+        SealedContent { bundle, checksum, config, author: "ada@zoo", origin: None, reason: None }
+    }
+
     fn digest(config: &str) -> Digest {
-        content_digest(&Digest::of(b"bundle"), &Digest::of(b"type"), config)
+        content(config).digest()
     }
 
     /// Pins the digest: a build with the `serde_json` features `preserve_order` or
@@ -163,5 +206,29 @@ mod tests {
         let digests: std::collections::BTreeSet<String> =
             spellings.iter().map(|spelling| digest(spelling).to_string()).collect();
         assert_eq!(digests.len(), spellings.len());
+    }
+
+    /// Each part of the content changes the digest, also if the text of all parts together is equal.
+    #[test]
+    fn the_seal_covers_author_origin_and_reason() {
+        let set = || SealedContent { origin: Some("set"), reason: Some("why"), ..content("{}") };
+        let contents = [
+            content("{}"),
+            set(),
+            SealedContent { author: "eve@zoo", ..set() },
+            SealedContent { origin: Some("edit"), ..set() },
+            SealedContent { origin: None, ..set() },
+            SealedContent { reason: Some("wh"), ..set() },
+            SealedContent { reason: Some(""), ..set() },
+            SealedContent { reason: None, ..set() },
+            SealedContent { origin: Some("set\n3:why"), reason: None, ..set() },
+            SealedContent { config: "[]", ..set() },
+        ];
+        let digests: std::collections::BTreeSet<String> =
+            contents.iter().map(|content| content.digest().to_string()).collect();
+        assert_eq!(digests.len(), contents.len());
+        let expected =
+            format!("revision 2\n{}\n{}\n7:ada@zoo\n3:set\n3:why\n{{}}", Digest::of(b"bundle"), Digest::of(b"type"));
+        assert_eq!(set().digest(), Digest::of(expected.as_bytes()));
     }
 }

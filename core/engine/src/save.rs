@@ -7,20 +7,19 @@ use blockyard_model::marker::{handles, source_marker};
 use blockyard_model::schema::secret_fields;
 use blockyard_model::suggestion::did_you_mean;
 use blockyard_model::{
-    Address, BlockType, PinnedAddress, PlainDocument, Pointer, Reference, Revision, SecretSource, SecretValue,
-    SplitDocument, Violation,
+    Address, BlockType, PinnedAddress, PlainDocument, Pointer, Reason, Reference, Revision, RevisionOrigin, SecretSource,
+    SecretValue, SplitDocument, Violation,
 };
 use blockyard_store::{BlockRecord, NewRevision, StoreError, WrappedKey};
 use blockyard_vault::{DataKey, SecretContext};
 use serde_json::{Map, Value, json};
 
-use crate::audit_writer::line;
 use crate::call::run_blocking;
 use crate::connection_url;
 use crate::key::is_moved;
 use crate::merge::Merge;
 use crate::reference::type_of;
-use crate::revision::content_digest;
+use crate::revision::SealedContent;
 use crate::secret_source::unusable_sources;
 use crate::{Error, ErrorKind, Yard};
 
@@ -61,7 +60,7 @@ impl Yard {
         self.check_free(address).await?;
         let document = self.changed(&bundle, address, &SplitDocument::default(), patch)?;
         self.check_document(&bundle, address, &document).await?;
-        self.insert(&bundle, address, &document, json!({})).await
+        self.insert(&bundle, address, &document, &RevisionOrigin::Create).await
     }
 
     /// Creates a block with the configuration and the secrets of another block of its type, and with
@@ -89,8 +88,8 @@ impl Yard {
         let before = self.unseal(&record).await?;
         let document = self.changed(&bundle, address, &before, patch)?;
         self.check_document(&bundle, address, &document).await?;
-        let detail = json!({ "copied_from": format!("{from}@{}", record.revision) });
-        self.insert(&bundle, address, &document, detail).await
+        let copied = PinnedAddress { address: from.clone(), revision: Some(record.revision) };
+        self.insert(&bundle, address, &document, &RevisionOrigin::Copy(copied)).await
     }
 
     /// Checks that no block has this address, and that no deleted block had it.
@@ -136,6 +135,8 @@ impl Yard {
             }
             let bundle = self.bundle(&newest.bundle).await?;
             let before = self.unseal(&newest).await?;
+            // A secret that the change replaces may still be in use elsewhere.
+            self.check_reason(&before)?;
             let checked = async {
                 let document = self.changed(&bundle, address, &before, patch.clone())?;
                 if document != before {
@@ -150,7 +151,7 @@ impl Yard {
             if document == before {
                 return Ok(Some(None));
             }
-            let saved = self.save(&newest, &bundle, &document, "set", json!({})).await?;
+            let saved = self.save(&newest, &bundle, &document, &RevisionOrigin::Set).await?;
             Ok(saved.map(Some))
         })
         .await
@@ -247,18 +248,17 @@ impl Yard {
         bundle: &Bundle,
         address: &Address,
         document: &SplitDocument,
-        mut detail: Value,
+        origin: &RevisionOrigin,
     ) -> Result<Revision, Error> {
         let data_key = DataKey::generate();
-        let sealed = SealedRevision::new(self, bundle, address, Revision::FIRST, document, &data_key)?;
-        detail["revision"] = json!(1);
-        detail["bundle"] = json!(bundle.digest().to_string());
+        let sealed = SealedRevision::new(self, bundle, address, Revision::FIRST, document, &data_key, origin)?;
+        let detail = detail(origin, bundle, Revision::FIRST);
         for _ in 0..MAX_SAVE_ATTEMPTS {
             let key = self.keys().current();
             let wrapped = key.wrap(self.id(), address, &data_key);
             let key_id = key.id().to_string();
             let wrapped = WrappedKey { data_key: &wrapped, key_id: &key_id };
-            let done = line(self.actor(), "create", address, &detail);
+            let done = self.line_of_change("create", address, detail.clone());
             match self.store().create_block(&sealed.borrow(), &wrapped, done).await {
                 Ok(()) => return Ok(Revision::FIRST),
                 Err(error) if is_moved(&error) => self.load_keys().await?,
@@ -275,21 +275,33 @@ impl Yard {
         newest: &BlockRecord,
         bundle: &Bundle,
         document: &SplitDocument,
-        action: &str,
-        mut detail: Value,
+        origin: &RevisionOrigin,
     ) -> Result<Option<Revision>, Error> {
         let address = &newest.address;
         let next = newest.newest.next();
         let data_key = self.data_key(newest).await?;
-        let sealed = SealedRevision::new(self, bundle, address, next, document, &data_key)?;
-        detail["revision"] = json!(next.number());
-        detail["bundle"] = json!(bundle.digest().to_string());
-        match self.store().save_revision(&sealed.borrow(), newest, line(self.actor(), action, address, &detail)).await {
+        let sealed = SealedRevision::new(self, bundle, address, next, document, &data_key, origin)?;
+        let action = if matches!(origin, RevisionOrigin::Rollback(_)) { "rollback" } else { "set" };
+        let done = self.line_of_change(action, address, detail(origin, bundle, next));
+        match self.store().save_revision(&sealed.borrow(), newest, done).await {
             Ok(saved) => Ok(Some(saved)),
             Err(StoreError::Moved { .. }) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// Returns the details of the line of the audit trail about a revision.
+fn detail(origin: &RevisionOrigin, bundle: &Bundle, revision: Revision) -> Value {
+    let mut detail = match origin {
+        RevisionOrigin::Copy(original) => json!({ "copied_from": original.to_string() }),
+        RevisionOrigin::Rollback(revision) => json!({ "from": revision.number() }),
+        RevisionOrigin::Create | RevisionOrigin::Set => json!({}),
+        other => json!({ "by": other.action() }),
+    };
+    detail["revision"] = json!(revision.number());
+    detail["bundle"] = json!(bundle.digest().to_string());
+    detail
 }
 
 /// A sealed revision. Owns the data that a [`NewRevision`] borrows.
@@ -303,9 +315,15 @@ pub(crate) struct SealedRevision<'a> {
     secrets: Vec<(Pointer, Vec<u8>)>,
     references: Vec<Reference>,
     author: &'a str,
+    origin: String,
+    reason: Option<&'a str>,
 }
 
 impl<'a> SealedRevision<'a> {
+    /// Seals a revision with the actor and the reason of the handle `yard`.
+    ///
+    /// # Errors
+    /// Returns an error if the reason contains a secret of the document.
     pub(crate) fn new(
         yard: &'a Yard,
         bundle: &Bundle,
@@ -313,10 +331,22 @@ impl<'a> SealedRevision<'a> {
         revision: Revision,
         document: &SplitDocument,
         data_key: &DataKey,
+        origin: &RevisionOrigin,
     ) -> Result<Self, Error> {
+        yard.check_reason(document)?;
         let block_type = type_of(bundle.manifest(), address)?;
         let config = document.config.to_string();
-        let content = content_digest(&bundle.digest(), &block_type.checksum, &config);
+        let origin = origin.to_string();
+        let (author, reason) = (yard.actor(), yard.reason().map(Reason::as_str));
+        let content = SealedContent {
+            bundle: bundle.digest(),
+            checksum: block_type.checksum,
+            config: &config,
+            author,
+            origin: Some(&origin),
+            reason,
+        };
+        let content = content.digest();
         let secrets = document.secrets.iter().map(|(pointer, secret)| {
             (pointer.clone(), data_key.seal(&SecretContext { yard: yard.id(), address, revision, pointer }, secret))
         });
@@ -328,7 +358,9 @@ impl<'a> SealedRevision<'a> {
             seal: data_key.seal_content(yard.id(), address, revision, &content),
             secrets: secrets.collect(),
             references: document.references(&block_type.schema),
-            author: yard.actor(),
+            author,
+            origin,
+            reason,
         })
     }
 
@@ -342,6 +374,8 @@ impl<'a> SealedRevision<'a> {
             secrets: &self.secrets,
             references: &self.references,
             author: self.author,
+            origin: &self.origin,
+            reason: self.reason,
         }
     }
 }

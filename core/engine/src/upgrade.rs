@@ -3,13 +3,12 @@
 
 use std::collections::BTreeSet;
 
-use blockyard_model::{Address, Capability, Pointer, Revision, Violation};
+use blockyard_model::{Address, Capability, Pointer, Revision, RevisionOrigin, Violation};
 use blockyard_registry::component;
 use blockyard_store::{BlockUpgrade, NewBundle, NewSigner, Upgrade};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::audit_writer::line;
 use crate::install::Staged;
 use crate::migration::Conversion;
 use crate::review::{Agreement, Review};
@@ -114,7 +113,8 @@ impl Yard {
             kept: &kept,
         };
         let detail = detail(staged, plan, &review, &grants);
-        let saved = self.store().upgrade_blocks(&upgrade, line(self.actor(), "upgrade", &manifest.name, &detail)).await;
+        let line = self.line_of_change("upgrade", &manifest.name, detail);
+        let saved = self.store().upgrade_blocks(&upgrade, line).await;
         self.grant_cache().clear();
         saved?;
         Ok(upgraded(plan, &prepared))
@@ -138,6 +138,7 @@ impl Yard {
         {
             return Err(changed(format!("block `{address}` was changed since the upgrade was planned")));
         }
+        self.check_reason_of(record).await?;
         let Conversion { document, report, .. } = self.convert(&stored, &staged.bundle, answers.get(address)).await?;
         // A dependency may have changed, and with it the servers that receive a secret.
         if report != planned.report {
@@ -145,7 +146,8 @@ impl Yard {
         }
         let data_key = self.data_key(record).await?;
         let next = record.newest.next();
-        let revision = SealedRevision::new(self, &staged.bundle, address, next, &document, &data_key)?;
+        let origin = RevisionOrigin::Upgrade(planned.from.clone());
+        let revision = SealedRevision::new(self, &staged.bundle, address, next, &document, &data_key, &origin)?;
         Ok(Prepared { revision, planned, next: next.number() })
     }
 
@@ -161,7 +163,7 @@ impl Yard {
             "from_bundle": planned.from_sha256,
             "from_version": planned.from,
         });
-        let line = line(self.actor(), "upgrade", revision.address, &detail);
+        let line = self.line_of_change("upgrade", revision.address, detail);
         let from = Revision::new(planned.revision).unwrap_or(Revision::FIRST);
         BlockUpgrade { revision, from, purges: planned.purges, line }
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use blockyard_host::{Bundle, LoadBytes, Sandbox, SandboxConfig};
-use blockyard_model::{Digest, Manifest};
+use blockyard_model::{Digest, Manifest, Reason};
 use blockyard_store::{BundleRecord, KeyRecord, Store, StoreError, YardLocation, YardRecord};
 use blockyard_vault::{Key, KeyLocation};
 
@@ -23,6 +23,8 @@ use crate::{Error, ErrorKind, Project, Trust};
 #[derive(Clone)]
 pub struct Yard {
     inner: Arc<Inner>,
+    /// Reason of the changes that are made through this handle.
+    reason: Option<Arc<Reason>>,
 }
 
 struct Inner {
@@ -170,7 +172,31 @@ impl Yard {
                 grants: GrantCache::default(),
                 uses: UseRecord::default(),
             }),
+            reason: None,
         }
+    }
+
+    /// Returns a handle to the same yard whose changes of blocks have a reason. The reason is stored
+    /// with each revision that is saved through the handle, and in the line of each change in the
+    /// audit trail.
+    ///
+    /// Everyone who can read the yard can read reasons. A change whose reason contains a secret of
+    /// the changed block is rejected.
+    ///
+    /// ```
+    /// # async fn example(yard: blockyard::Yard) -> Result<(), blockyard::Error> {
+    /// use blockyard::{Patch, Reason};
+    /// let yard = yard.with_reason(Some(Reason::new("moved to the new server")?));
+    /// yard.set(&"sql-database/flights".parse()?, Patch::setting([("host", "db2.example")]), None).await?;
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn with_reason(&self, reason: Option<Reason>) -> Self {
+        Self { inner: self.inner.clone(), reason: reason.map(Arc::new) }
+    }
+
+    pub(crate) fn reason(&self) -> Option<&Reason> {
+        self.reason.as_deref()
     }
 
     /// Returns the location and the key of the yard.

@@ -29,7 +29,8 @@ pub struct BlockRecord {
     /// Stored text of the configuration, byte for byte: the seal covers this text, not a
     /// serialization of [`config`](Self::config).
     pub config_text: String,
-    /// Authenticates the bundle digest, the checksum and the configuration.
+    /// Authenticates the content of the revision: the bundle digest, the checksum and the
+    /// configuration, and the author, the origin and the reason of a revision that has an origin.
     pub seal: Vec<u8>,
     /// Sealed secrets with their locations in the configuration.
     pub secrets: Vec<(Pointer, Vec<u8>)>,
@@ -45,6 +46,10 @@ pub struct BlockRecord {
     pub author: String,
     /// Time when this revision was saved.
     pub created_at: Millis,
+    /// How this revision was saved, as text. `None` if an earlier version of Blockyard saved it.
+    pub origin: Option<String>,
+    /// Reason that the author gave.
+    pub reason: Option<String>,
 }
 
 /// A revision to save.
@@ -59,7 +64,7 @@ pub struct NewRevision<'a> {
     /// Configuration as JSON, without secrets. It is stored byte for byte, because the seal covers
     /// this text.
     pub config: &'a str,
-    /// Authenticates the bundle digest, the checksum and the configuration.
+    /// Authenticates the content of the revision.
     pub seal: &'a [u8],
     /// Sealed secrets with their locations in the configuration.
     pub secrets: &'a [(Pointer, Vec<u8>)],
@@ -67,6 +72,10 @@ pub struct NewRevision<'a> {
     pub references: &'a [Reference],
     /// User who saves the revision.
     pub author: &'a str,
+    /// How the revision is saved, as text.
+    pub origin: &'a str,
+    /// Reason that the author gives.
+    pub reason: Option<&'a str>,
 }
 
 /// A block's data key as stored in the yard.
@@ -89,7 +98,7 @@ pub struct HistoryRecord {
 
 /// Columns of a [`BlockRecord`], selected from `blocks b` and `revisions r`.
 const COLUMNS: &str = "b.type, b.name, b.newest, b.data_key, b.key_id, b.purges, b.deleted_at, \
-     r.revision, r.bundle, r.checksum, r.config, r.seal, r.author, r.created_at";
+     r.revision, r.bundle, r.checksum, r.config, r.seal, r.author, r.created_at, r.origin, r.reason";
 /// Additional column with the sealed secrets as JSON, so that a block is read as a single row.
 const SECRETS_SQLITE: &str = "(SELECT json_group_array(json_array(s.pointer, hex(s.sealed))) \
      FROM secrets s WHERE s.block = r.block AND s.revision = r.revision)";
@@ -357,7 +366,9 @@ impl Store {
             seal: row.bytes(at + 11).to_owned(),
             author: row.text(at + 12).to_owned(),
             created_at: row.integer(at + 13),
-            secrets: self.sealed(row.text(at + 14))?,
+            origin: row.maybe_text(at + 14).map(str::to_owned),
+            reason: row.maybe_text(at + 15).map(str::to_owned),
+            secrets: self.sealed(row.text(at + 16))?,
         })
     }
 
@@ -419,8 +430,8 @@ async fn insert_revision(
     let revision = number(revision);
     transaction
         .execute(
-            "INSERT INTO revisions (block, revision, bundle, checksum, config, seal, author, created_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+            "INSERT INTO revisions (block, revision, bundle, checksum, config, seal, author, created_at, origin, reason)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
             params![
                 block,
                 revision,
@@ -429,7 +440,9 @@ async fn insert_revision(
                 new.config,
                 new.seal,
                 new.author,
-                now
+                now,
+                new.origin,
+                new.reason
             ],
         )
         .await?;

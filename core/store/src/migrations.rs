@@ -15,6 +15,7 @@ pub(crate) static SQLITE: LazyLock<Migrator> = LazyLock::new(|| {
         (2, "references", include_str!("../migrations/sqlite/0002_references.sql")),
         (3, "signers", include_str!("../migrations/sqlite/0003_signers.sql")),
         (5, "inventory", include_str!("../migrations/sqlite/0005_inventory.sql")),
+        (6, "provenance", include_str!("../migrations/sqlite/0006_provenance.sql")),
     ])
 });
 
@@ -24,6 +25,7 @@ pub(crate) static POSTGRES: LazyLock<Migrator> = LazyLock::new(|| {
         (2, "yard", include_str!("../migrations/postgres/0002_yard.sql")),
         (3, "signers", include_str!("../migrations/postgres/0003_signers.sql")),
         (5, "inventory", include_str!("../migrations/postgres/0005_inventory.sql")),
+        (6, "provenance", include_str!("../migrations/postgres/0006_provenance.sql")),
     ])
 });
 

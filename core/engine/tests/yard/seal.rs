@@ -50,6 +50,46 @@ fn replace(file: &Path, before: &str, after: &str) {
     std::fs::write(file, bytes).unwrap();
 }
 
+/// Replaces all occurrences of a text in the file of a closed yard.
+fn replace_all(file: &Path, before: &str, after: &str) {
+    assert_eq!(before.len(), after.len(), "the file keeps its layout");
+    let mut bytes = std::fs::read(file).unwrap();
+    let mut count = 0;
+    while let Some(at) = bytes.windows(before.len()).position(|window| window == before.as_bytes()) {
+        bytes[at..at + after.len()].copy_from_slice(after.as_bytes());
+        count += 1;
+    }
+    assert!(count > 0, "the file contains the text");
+    std::fs::write(file, bytes).unwrap();
+}
+
+#[test]
+fn a_changed_author_origin_or_reason_is_rejected() {
+    for (before, after) in
+        [("ada@zoo-of-seals", "eve@zoo-of-seals"), ("rollback:1", "rollback:2"), ("approved by Ida", "approved by Eve")]
+    {
+        fixture::in_folder(async |folder| {
+            let url = format!("sqlite:{}", folder.join("yard.db").display());
+            let config = blockyard::YardConfig { actor: "ada@zoo-of-seals".to_owned(), ..fixture::config(folder) };
+            let yard = blockyard::Yard::init(&url, blockyard::NewKey::File(None), config.clone()).await.unwrap();
+            install_zoo(&yard).await;
+            let lion = "zoo-cage/lion".parse().unwrap();
+            yard.create(&lion, document(json!({"animal": "lion"}))).await.unwrap();
+            yard.set(&lion, document(json!({"capacity": 1})), None).await.unwrap();
+            let yard_of_ida = yard.with_reason(Some(blockyard::Reason::new("approved by Ida").unwrap()));
+            yard_of_ida.rollback(&lion, blockyard::Revision::FIRST).await.unwrap();
+            yard.close().await;
+            replace_all(&folder.join("yard.db"), before, after);
+
+            let yard = blockyard::Yard::open_with(&url, config).await.unwrap();
+            let refused = rejected(yard.history(&lion).await);
+            assert!(refused.contains("block `zoo-cage/lion@3` was modified by a program other than"), "{refused}");
+            assert!(rejected(yard.block("zoo-cage/lion").await).starts_with("denied: "));
+            yard.close().await;
+        });
+    }
+}
+
 #[test]
 fn a_changed_configuration_is_rejected_before_it_is_used() {
     fixture::in_folder(async |folder| {

@@ -273,6 +273,8 @@ pub(crate) fn draft<'a>(address: &'a Address, config: &'a str, references: &'a [
         secrets: &[],
         references,
         author: "keeper@zoo",
+        origin: "set",
+        reason: None,
     }
 }
 

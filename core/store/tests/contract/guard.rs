@@ -51,6 +51,8 @@ async fn revisions_are_immutable(yard: &TestStore) {
         "UPDATE revisions SET config = '{}'",
         "UPDATE revisions SET author = 'x'",
         "UPDATE revisions SET created_at = 0",
+        "UPDATE revisions SET origin = 'edit'",
+        "UPDATE revisions SET reason = NULL",
         "UPDATE revisions SET revision = 7",
         "UPDATE revisions SET block = 7",
         "UPDATE revisions SET bundle = checksum",

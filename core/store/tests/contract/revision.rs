@@ -23,7 +23,12 @@ on_both!(
 async fn a_saved_revision_is_read_as_it_was_saved(yard: &TestStore) {
     let secrets = [(Pointer::new("/badge"), b"sealed".to_vec())];
     let address = at("zoo-keeper/mia");
-    let new = blockyard_store::NewRevision { secrets: &secrets, ..draft(&address, r#"{"name":"Mia"}"#, &[]) };
+    let new = blockyard_store::NewRevision {
+        secrets: &secrets,
+        origin: "copy:zoo-keeper/leo@1",
+        reason: Some("für 👩‍🚒"),
+        ..draft(&address, r#"{"name":"Mia"}"#, &[])
+    };
     let key = WrappedKey { data_key: b"wrapped", key_id: KEY };
     yard.store.create_block(&new, &key, line("create", "zoo-keeper/mia")).await.unwrap();
 
@@ -36,6 +41,9 @@ async fn a_saved_revision_is_read_as_it_was_saved(yard: &TestStore) {
     assert_eq!((read.data_key.as_deref(), read.key_id.as_str()), (Some(b"wrapped".as_slice()), KEY));
     assert_eq!((read.purges, read.deleted_at), (0, None));
     assert_eq!((read.author.as_str(), read.created_at), ("keeper@zoo", NOW));
+    assert_eq!((read.origin.as_deref(), read.reason.as_deref()), (Some("copy:zoo-keeper/leo@1"), Some("für 👩‍🚒")));
+    let history = yard.store.history(&address).await.unwrap();
+    assert_eq!(history[0].record.reason, read.reason);
 }
 
 async fn text_survives_byte_for_byte(yard: &TestStore) {
