@@ -224,7 +224,8 @@ pub(crate) enum Command {
     /// Show the changes that `apply` would make. Exits with code 8 if there are any.
     #[command(after_help = "Example:\n  blockyard plan /tmp/blocks.toml")]
     Plan(PlanFile),
-    /// Create and update blocks to match a block file. Applying it twice changes nothing.
+    /// Create and update blocks to match a block file. On a terminal, shows the plan and asks for
+    /// confirmation. Applying it twice changes nothing.
     #[command(after_help = "Example:\n  blockyard apply /tmp/blocks.toml")]
     Apply(Apply),
     /// Show the location of the yard's key, or rotate the key.

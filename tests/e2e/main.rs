@@ -1,6 +1,7 @@
 //! End-to-end tests of the built binary with real databases, keyrings and components.
 
 mod addresses;
+mod apply;
 mod archive;
 mod attacks;
 mod audit;

@@ -230,12 +230,19 @@ pub(crate) struct Export {
 pub(crate) struct PlanFile {
     /// Block file in the format of `export`, or `-` for standard input.
     pub(crate) file: PathBuf,
+    /// Delete the blocks that the set of the file created and that the file does not contain any more.
+    /// The line `set = "NAME"` in the file names the set. Other blocks are never deleted.
+    #[arg(long)]
+    pub(crate) prune: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Apply {
-    /// Block file in the format of `export`, or `-` for standard input.
-    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) plan: PlanFile,
+    /// Skip the confirmation prompt. Without a terminal, only deletions require it.
+    #[arg(short, long)]
+    pub(crate) yes: bool,
     #[command(flatten)]
     pub(crate) message: Message,
 }

@@ -11,7 +11,8 @@
 //! password = "env:WAREHOUSE_PASSWORD"
 //! ```
 //!
-//! A table contains the complete configuration of a block. Secrets are written as a source, or as
+//! `set = "NAME"` names the set of the file's blocks, so that a block that is removed from the file can
+//! be deleted. A table contains the complete configuration of a block. Secrets are written as a source, or as
 //! `"kept"` for the secret that the yard stores. Omitted secrets are retained too, together with
 //! the tables that contain them. References are written as the address of the block. Values without
 //! a TOML representation (null, and integers outside the signed 64-bit range) are written as
@@ -23,7 +24,7 @@ use blockyard_model::exact::{self, ExactError};
 use blockyard_model::marker::{SECRET_MARKER, SOURCE_MARKER, secret_marker, source_marker};
 use blockyard_model::reference::{BLOCK_MARKER, block_marker};
 use blockyard_model::secret::MASK;
-use blockyard_model::{Address, Locations, Pointer, Schema, SecretSource, SplitDocument, Violation};
+use blockyard_model::{Address, Locations, Pointer, Schema, SecretSource, SetName, SplitDocument, Violation};
 use serde_json::{Map, Value};
 use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, TableLike, Value as Toml};
 
@@ -33,6 +34,8 @@ use crate::{Error, ErrorKind};
 
 /// Format version of the file.
 const FORMAT: i64 = 1;
+/// Name of the key with the name of the set.
+const SET: &str = "set";
 /// Name of the table that contains the blocks.
 const BLOCKS: &str = "blocks";
 /// Placeholder for a secret that the yard stores.
@@ -84,15 +87,28 @@ impl BlockFile {
             }
             None => return Err(wrong("the file has no `version`".to_owned())),
         }
-        if let Some((key, _)) = document.iter().find(|(key, _)| !matches!(*key, "version" | BLOCKS)) {
+        if let Some((key, _)) = document.iter().find(|(key, _)| !matches!(*key, "version" | SET | BLOCKS)) {
             return Err(wrong(format!("the file has an unknown key `{key}`")));
         }
         if document.get(BLOCKS).is_some_and(|item| item.as_table_like().is_none()) {
             return Err(wrong(format!("`{BLOCKS}` must be a table")));
         }
         let file = Self { document };
+        file.set()?;
         file.addresses()?;
         Ok(file)
+    }
+
+    /// Returns the set that the file names.
+    ///
+    /// # Errors
+    /// Returns an error if the name is malformed.
+    pub fn set(&self) -> Result<Option<SetName>, Error> {
+        let Some(item) = self.document.get(SET) else { return Ok(None) };
+        let Some(name) = item.as_str() else {
+            return Err(Error::new(ErrorKind::Invalid, format!("`{SET}` in the file must be a string")));
+        };
+        SetName::new(name).map(Some).map_err(|error| Error::new(ErrorKind::Invalid, error.to_string()))
     }
 
     /// Returns the addresses of the blocks, in file order.

@@ -20,7 +20,7 @@ impl Yard {
     /// depend on it; the error lists them.
     pub async fn delete(&self, address: &Address) -> Result<(), Error> {
         let detail = self.newest(address).await?;
-        let done = self.store().delete_block(address, self.line_of_change("delete", address, detail)).await;
+        let done = self.store().delete_block(address, None, self.line_of_change("delete", address, detail)).await;
         self.explained(address, done).await
     }
 

@@ -29,6 +29,9 @@ pub struct RevisionView {
     pub origin: Option<RevisionOrigin>,
     /// Action that saved the revision, such as `create`, `set` or `rollback`.
     pub action: Option<String>,
+    /// Set of the block file that was applied. Omitted if there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub set: Option<String>,
     /// Revision whose content was restored. Omitted if the revision is not a rollback.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rollback_of: Option<u64>,
@@ -171,6 +174,7 @@ fn view(revision: &HistoryRecord, origin: Option<RevisionOrigin>) -> RevisionVie
         author: record.author.clone(),
         bundle_version: revision.bundle_version.clone(),
         action: origin.as_ref().map(|origin| origin.action().to_owned()),
+        set: None,
         rollback_of: None,
         copied_from: None,
         upgraded_from: None,
@@ -179,6 +183,7 @@ fn view(revision: &HistoryRecord, origin: Option<RevisionOrigin>) -> RevisionVie
         origin: None,
     };
     match &origin {
+        Some(RevisionOrigin::Apply(Some(set))) => view.set = Some(set.to_string()),
         Some(RevisionOrigin::Rollback(restored)) => view.rollback_of = Some(restored.number()),
         Some(RevisionOrigin::Copy(original)) => view.copied_from = Some(original.to_string()),
         Some(RevisionOrigin::Upgrade(version)) => view.upgraded_from = Some(version.clone()),

@@ -64,6 +64,7 @@ mod names;
 mod ownership;
 mod plan;
 mod project;
+mod prune;
 mod publish;
 mod reach;
 mod reason;
@@ -100,8 +101,8 @@ pub use blockfile::BlockFile;
 pub use blockyard_host::{ByteStream, Deadline, Input, LogLevel, LogLine, Problem, settled};
 pub use blockyard_model as model;
 pub use blockyard_model::{
-    Address, BlockName, Capability, Digest, Effect, PinnedAddress, Reason, Revision, RevisionOrigin, SourcePattern,
-    TypeSlug,
+    Address, BlockName, Capability, Digest, Effect, PinnedAddress, Reason, Revision, RevisionOrigin, SetName,
+    SourcePattern, TypeSlug,
 };
 pub use blockyard_registry::sections::{SectionDifference, SectionSizes};
 pub use blockyard_registry::{

@@ -4,8 +4,8 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use blockyard_host::Bundle;
-use blockyard_model::{Address, Revision, RevisionOrigin, SplitDocument};
-use blockyard_store::{BlockFilter, BlockRecord};
+use blockyard_model::{Address, RevisionOrigin, SetName, SplitDocument};
+use blockyard_store::{BlockFilter, BlockRecord, StoreError};
 use serde::Serialize;
 use serde_json::json;
 
@@ -18,10 +18,12 @@ use crate::{Error, ErrorKind, Yard};
 /// Page size when all blocks are exported.
 const PAGE: u32 = 500;
 
-/// The changes that a block file would make, in the order of application: dependencies first.
+/// The changes that a block file would make, in the order of application: dependencies first, then
+/// deletions, dependents first.
 #[derive(Debug)]
 pub struct Plan {
     steps: Vec<Step>,
+    deletions: Vec<Deletion>,
     origin: RevisionOrigin,
 }
 
@@ -49,6 +51,8 @@ pub enum PlanAction {
     Change,
     /// The block equals the file.
     Unchanged,
+    /// The file created the block, does not contain it any more, and the block would be deleted.
+    Delete,
 }
 
 #[derive(Debug)]
@@ -60,6 +64,12 @@ struct Step {
     before: Option<BlockRecord>,
 }
 
+#[derive(Debug)]
+struct Deletion {
+    planned: PlannedBlock,
+    record: BlockRecord,
+}
+
 impl Plan {
     /// Records another origin of the revisions than [`RevisionOrigin::Apply`], such as an editor.
     #[must_use]
@@ -67,16 +77,17 @@ impl Plan {
         Self { origin, ..self }
     }
 
-    /// Returns the blocks of the file, in the order of application.
+    /// Returns the blocks of the file and those to delete, in the order of application.
     #[must_use]
     pub fn blocks(&self) -> Vec<&PlannedBlock> {
-        self.steps.iter().map(|step| &step.planned).collect()
+        let steps = self.steps.iter().map(|step| &step.planned);
+        steps.chain(self.deletions.iter().map(|deletion| &deletion.planned)).collect()
     }
 
     /// Returns `true` if applying the plan would change any block.
     #[must_use]
     pub fn changes_anything(&self) -> bool {
-        self.steps.iter().any(|step| step.planned.action != PlanAction::Unchanged)
+        self.blocks().iter().any(|planned| planned.action != PlanAction::Unchanged)
     }
 }
 
@@ -176,7 +187,30 @@ impl Yard {
         }
         let order = self.order(&steps, targets).await?;
         steps.sort_by_key(|step| order.iter().position(|address| *address == step.address));
-        Ok(Plan { steps, origin: RevisionOrigin::Apply })
+        Ok(Plan { steps, deletions: Vec::new(), origin: RevisionOrigin::Apply(file.set()?) })
+    }
+
+    /// Plans as [`plan`](Self::plan) does, and the deletion of the blocks that the set of the file
+    /// created and that the file does not contain any more. Blocks that were created otherwise, or that
+    /// are in another file, are never deleted.
+    ///
+    /// # Errors
+    /// Same as [`plan`](Self::plan). Returns an error if the file names no set, or, with a list, if
+    /// other blocks depend on those to delete.
+    pub async fn plan_with_deletions(&self, file: &BlockFile) -> Result<Plan, Error> {
+        let Some(set) = file.set()? else {
+            let message = "the file names no set, so the blocks that it created are not known";
+            return Err(Error::new(ErrorKind::Invalid, message)
+                .hint("add `set = \"NAME\"` below `version = 1`; it applies to blocks that are created from then on"));
+        };
+        let mut plan = self.plan(file).await?;
+        let mut planned = BTreeMap::new();
+        for Step { address, bundle, document, .. } in &plan.steps {
+            let schema = &type_of(bundle.manifest(), address)?.schema;
+            planned.insert(address.clone(), document.references(schema));
+        }
+        plan.deletions = self.prunable(&set, &planned).await?.into_iter().map(Deletion::of).collect();
+        Ok(plan)
     }
 
     /// Returns the blocks of a file with all their dependencies, sorted topologically: each block
@@ -198,16 +232,16 @@ impl Yard {
         Ok(walk.done)
     }
 
-    /// Applies a plan. Each block is saved atomically. If a block was changed since it was planned,
-    /// application stops there; blocks that were already saved are retained. To continue, plan
-    /// again and apply the new plan. `progress` is called with each block's address.
+    /// Applies a plan. Each block is saved or deleted atomically. If a block was changed since it was
+    /// planned, application stops there; blocks that were already applied are retained. To continue,
+    /// plan again and apply the new plan. `progress` is called with each block's address.
     ///
     /// # Errors
     /// Returns an error if a block was changed since it was planned, or if the reason contains a
-    /// secret of one of the blocks. Otherwise, same as
-    /// [`create`](Self::create) and [`set`](Self::set).
+    /// secret of one of the blocks. Otherwise, same as [`create`](Self::create), [`set`](Self::set) and
+    /// [`delete`](Self::delete).
     pub async fn apply(&self, plan: Plan, progress: &mut (dyn FnMut(&str) + Send)) -> Result<Vec<PlannedBlock>, Error> {
-        let Plan { steps, origin } = plan;
+        let Plan { steps, deletions, origin } = plan;
         // Checked before the first save, so that a rejected reason changes nothing.
         for Step { document, before, .. } in &steps {
             self.check_reason(document)?;
@@ -215,28 +249,65 @@ impl Yard {
                 self.check_reason_of(before).await?;
             }
         }
-        let mut done = Vec::with_capacity(steps.len());
-        for Step { mut planned, address, bundle, document, before } in steps {
+        for deletion in &deletions {
+            self.check_reason_of(&deletion.record).await?;
+        }
+        let mut done = Vec::with_capacity(steps.len() + deletions.len());
+        for step in steps {
+            progress(&step.planned.address);
+            done.push(self.apply_step(step, &origin).await?);
+        }
+        for Deletion { planned, record } in deletions {
             progress(&planned.address);
-            let saved = match (planned.action, &before) {
-                (PlanAction::Unchanged, _) => None,
-                (_, None) => Some(self.insert(&bundle, &address, &document, &origin).await?),
-                (_, Some(before)) => {
-                    let saved = self.save(before, &bundle, &document, &origin).await?;
-                    Some(saved.ok_or_else(|| {
-                        Error::new(
-                            ErrorKind::Conflict,
-                            format!("block `{address}` was changed since the plan was made"),
-                        )
-                        .hint("plan again; blocks that were already applied are retained")
-                    })?)
-                }
-            };
-            planned.revision = saved.map(Revision::number);
-            done.push(planned);
+            let detail = json!({ "revision": record.newest.number(), "by": origin.action(), "set": record.set });
+            let line = self.line_of_change("delete", &record.address, detail);
+            match self.store().delete_block(&record.address, Some(record.newest), line).await {
+                Ok(()) => done.push(planned),
+                Err(
+                    StoreError::Moved { address, .. }
+                    | StoreError::NoBlock(address)
+                    | StoreError::DeletedOrNot { address, .. },
+                ) => return Err(changed_since(&address)),
+                Err(error) => return Err(error.into()),
+            }
         }
         Ok(done)
     }
+
+    /// Saves a block of a file, and records the set of the file.
+    async fn apply_step(&self, step: Step, origin: &RevisionOrigin) -> Result<PlannedBlock, Error> {
+        let Step { mut planned, address, bundle, document, before } = step;
+        let Some(before) = before else {
+            let saved = self.insert(&bundle, &address, &document, origin).await?;
+            planned.revision = Some(saved.number());
+            return Ok(planned);
+        };
+        if planned.action != PlanAction::Unchanged {
+            let saved = self.save(&before, &bundle, &document, origin).await?;
+            planned.revision = Some(saved.ok_or_else(|| changed_since(&address))?.number());
+        }
+        if let RevisionOrigin::Apply(set) = origin
+            && before.set.as_deref() != set.as_ref().map(SetName::as_str)
+        {
+            let detail = json!({ "set": set.as_ref().map(SetName::as_str) });
+            let line = self.line_of_change("assign-set", &address, detail);
+            self.store().assign_set(&address, set.as_ref(), line).await?;
+        }
+        Ok(planned)
+    }
+}
+
+impl Deletion {
+    fn of(record: BlockRecord) -> Self {
+        let address = record.address.to_string();
+        let planned = PlannedBlock { address, action: PlanAction::Delete, changes: Vec::new(), revision: None };
+        Self { planned, record }
+    }
+}
+
+fn changed_since(address: &Address) -> Error {
+    Error::new(ErrorKind::Conflict, format!("block `{address}` was changed since the plan was made"))
+        .hint("plan again; blocks that were already applied are retained")
 }
 
 /// A depth-first traversal of the reference graph.

@@ -7,8 +7,8 @@ use blockyard_model::marker::{handles, source_marker};
 use blockyard_model::schema::secret_fields;
 use blockyard_model::suggestion::did_you_mean;
 use blockyard_model::{
-    Address, BlockType, PinnedAddress, PlainDocument, Pointer, Reason, Reference, Revision, RevisionOrigin, SecretSource,
-    SecretValue, SplitDocument, Violation,
+    Address, BlockType, PinnedAddress, PlainDocument, Pointer, Reason, Reference, Revision, RevisionOrigin,
+    SecretSource, SecretValue, SetName, SplitDocument, Violation,
 };
 use blockyard_store::{BlockRecord, NewRevision, StoreError, WrappedKey};
 use blockyard_vault::{DataKey, SecretContext};
@@ -253,13 +253,17 @@ impl Yard {
         let data_key = DataKey::generate();
         let sealed = SealedRevision::new(self, bundle, address, Revision::FIRST, document, &data_key, origin)?;
         let detail = detail(origin, bundle, Revision::FIRST);
+        let set = match origin {
+            RevisionOrigin::Apply(set) => set.as_ref().map(SetName::as_str),
+            _ => None,
+        };
         for _ in 0..MAX_SAVE_ATTEMPTS {
             let key = self.keys().current();
             let wrapped = key.wrap(self.id(), address, &data_key);
             let key_id = key.id().to_string();
             let wrapped = WrappedKey { data_key: &wrapped, key_id: &key_id };
             let done = self.line_of_change("create", address, detail.clone());
-            match self.store().create_block(&sealed.borrow(), &wrapped, done).await {
+            match self.store().create_block(&sealed.borrow(), &wrapped, set, done).await {
                 Ok(()) => return Ok(Revision::FIRST),
                 Err(error) if is_moved(&error) => self.load_keys().await?,
                 Err(error) => return Err(error.into()),
@@ -296,6 +300,7 @@ fn detail(origin: &RevisionOrigin, bundle: &Bundle, revision: Revision) -> Value
     let mut detail = match origin {
         RevisionOrigin::Copy(original) => json!({ "copied_from": original.to_string() }),
         RevisionOrigin::Rollback(revision) => json!({ "from": revision.number() }),
+        RevisionOrigin::Apply(Some(set)) => json!({ "by": origin.action(), "set": set.as_str() }),
         RevisionOrigin::Create | RevisionOrigin::Set => json!({}),
         other => json!({ "by": other.action() }),
     };

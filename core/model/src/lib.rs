@@ -52,7 +52,7 @@ pub use document::{PlainDocument, SplitDocument};
 pub use effect::Effect;
 pub use locations::{Locations, SecretLocation};
 pub use manifest::{BlockType, Manifest, ManifestError, WIT_VERSION};
-pub use name::{BlockName, BundleName, NameError, TypeSlug};
+pub use name::{BlockName, BundleName, NameError, SetName, TypeSlug};
 pub use operation::Operation;
 pub use origin::{Host, HttpAccess, Origin, OriginPattern, RequestUrl, SafeRequest, Scheme};
 pub use pointer::Pointer;

@@ -1,4 +1,4 @@
-//! Names of blocks, block types and bundles. All three consist of 1 to 63 characters of `a-z`,
+//! Names of blocks, block types, bundles and sets. All consist of 1 to 63 characters of `a-z`,
 //! `0-9` and `-`, beginning and ending with a letter or digit (a DNS label, RFC 1123).
 
 use std::fmt;
@@ -105,6 +105,11 @@ name!(
     /// Name of a bundle, unique in a registry and in a yard.
     BundleName,
     "bundle name"
+);
+name!(
+    /// Name of a set of blocks: those of one block file. Unique in a yard.
+    SetName,
+    "set name"
 );
 
 #[cfg(test)]

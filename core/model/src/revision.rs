@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::address::{PinnedAddress, Revision};
+use crate::name::SetName;
 use crate::visible;
 
 /// Maximum length of a reason, in characters. A reason is one line in the history of a block;
@@ -45,8 +46,8 @@ pub enum RevisionOrigin {
     Set,
     /// The block was edited as a text.
     Edit,
-    /// A block file was applied.
-    Apply,
+    /// A block file was applied. Contains the set that the file names, if any.
+    Apply(Option<SetName>),
     /// The content of this revision of the block was restored.
     Rollback(Revision),
     /// The block was moved to another version of its bundle. Contains the version before.
@@ -110,9 +111,10 @@ impl RevisionOrigin {
                 "create" => Some(Self::Create),
                 "set" => Some(Self::Set),
                 "edit" => Some(Self::Edit),
-                "apply" => Some(Self::Apply),
+                "apply" => Some(Self::Apply(None)),
                 _ => None,
             },
+            Some(("apply", set)) => set.parse().ok().map(|set| Self::Apply(Some(set))),
             Some(("copy", original)) => original.parse().ok().map(Self::Copy),
             Some(("rollback", revision)) => revision.parse().ok().and_then(Revision::new).map(Self::Rollback),
             Some(("upgrade", version)) => Some(Self::Upgrade(version.to_owned())),
@@ -129,7 +131,7 @@ impl RevisionOrigin {
             Self::Copy(_) => "copy",
             Self::Set => "set",
             Self::Edit => "edit",
-            Self::Apply => "apply",
+            Self::Apply(_) => "apply",
             Self::Rollback(_) => "rollback",
             Self::Upgrade(_) => "upgrade",
             Self::Other(text) => text.split_once(':').map_or(text.as_str(), |(action, _)| action),
@@ -140,6 +142,7 @@ impl RevisionOrigin {
     #[must_use]
     pub fn description(&self) -> String {
         match self {
+            Self::Apply(Some(set)) => format!("apply of {set}"),
             Self::Copy(original) => format!("copy of {original}"),
             Self::Rollback(revision) => format!("rollback to {revision}"),
             Self::Upgrade(version) => format!("upgrade from {version}"),
@@ -152,6 +155,7 @@ impl RevisionOrigin {
 impl fmt::Display for RevisionOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Apply(Some(set)) => write!(f, "apply:{set}"),
             Self::Copy(original) => write!(f, "copy:{original}"),
             Self::Rollback(revision) => write!(f, "rollback:{revision}"),
             Self::Upgrade(version) => write!(f, "upgrade:{version}"),
@@ -175,6 +179,7 @@ mod tests {
             ("set", "set", "set"),
             ("edit", "edit", "edit"),
             ("apply", "apply", "apply"),
+            ("apply:zoo-2", "apply", "apply of zoo-2"),
             ("rollback:3", "rollback", "rollback to 3"),
             ("upgrade:1.2.0-rc.1", "upgrade", "upgrade from 1.2.0-rc.1"),
         ] {
@@ -183,7 +188,7 @@ mod tests {
             assert_eq!(origin.to_string(), text);
             assert_eq!((origin.action(), origin.description().as_str()), (action, description));
         }
-        for unknown in ["api:token-1", "rollback:0", "rollback:x", "copy:nowhere", "sets", ""] {
+        for unknown in ["api:token-1", "apply:Zoo", "rollback:0", "rollback:x", "copy:nowhere", "sets", ""] {
             let origin = RevisionOrigin::parse(unknown);
             assert_eq!(origin, RevisionOrigin::Other(unknown.to_owned()));
         }

@@ -50,6 +50,9 @@ pub struct BlockRecord {
     pub origin: Option<String>,
     /// Reason that the author gave.
     pub reason: Option<String>,
+    /// Set of the block file that was last applied to the block; `None` if it names no set, or if
+    /// no file was applied.
+    pub set: Option<String>,
 }
 
 /// A revision to save.
@@ -98,7 +101,7 @@ pub struct HistoryRecord {
 
 /// Columns of a [`BlockRecord`], selected from `blocks b` and `revisions r`.
 const COLUMNS: &str = "b.type, b.name, b.newest, b.data_key, b.key_id, b.purges, b.deleted_at, \
-     r.revision, r.bundle, r.checksum, r.config, r.seal, r.author, r.created_at, r.origin, r.reason";
+     r.revision, r.bundle, r.checksum, r.config, r.seal, r.author, r.created_at, r.origin, r.reason, b.set_name";
 /// Additional column with the sealed secrets as JSON, so that a block is read as a single row.
 const SECRETS_SQLITE: &str = "(SELECT json_group_array(json_array(s.pointer, hex(s.sealed))) \
      FROM secrets s WHERE s.block = r.block AND s.revision = r.revision)";
@@ -205,7 +208,7 @@ impl Store {
             .collect()
     }
 
-    /// Saves revision 1 of a new block.
+    /// Saves revision 1 of a new block. `set` is the set of the block file that contains it.
     ///
     /// # Errors
     /// [`StoreError::Taken`], [`StoreError::TakenByDeleted`], [`StoreError::TargetMissing`],
@@ -214,6 +217,7 @@ impl Store {
         &self,
         new: &NewRevision<'_>,
         key: &WrappedKey<'_>,
+        set: Option<&str>,
         line: AuditLine,
     ) -> Result<(), StoreError> {
         let classify = |error| self.classify(error);
@@ -225,9 +229,9 @@ impl Store {
         self.name_is_free(&mut transaction, new.address).await?;
         let inserted = transaction
             .first(
-                "INSERT INTO blocks (type, name, newest, data_key, key_id, created_at) VALUES ($1, $2, 1, $3, $4, $5)
-                 ON CONFLICT (type, name) DO NOTHING RETURNING id",
-                params![type_slug, name, key.data_key, key.key_id, line.at],
+                "INSERT INTO blocks (type, name, newest, data_key, key_id, created_at, set_name)
+                 VALUES ($1, $2, 1, $3, $4, $5, $6) ON CONFLICT (type, name) DO NOTHING RETURNING id",
+                params![type_slug, name, key.data_key, key.key_id, line.at, set],
             )
             .await
             .map_err(classify)?;
@@ -368,7 +372,8 @@ impl Store {
             created_at: row.integer(at + 13),
             origin: row.maybe_text(at + 14).map(str::to_owned),
             reason: row.maybe_text(at + 15).map(str::to_owned),
-            secrets: self.sealed(row.text(at + 16))?,
+            set: row.maybe_text(at + 16).map(str::to_owned),
+            secrets: self.sealed(row.text(at + 17))?,
         })
     }
 

@@ -8,16 +8,26 @@ use crate::database::{Database, Transaction, params};
 use crate::{Millis, Store, StoreError};
 
 impl Store {
-    /// Deletes a block. Its name, as a tombstone, and its revisions are retained.
+    /// Deletes a block. Its name, as a tombstone, and its revisions are retained. With `only_if`,
+    /// the newest revision must have that number.
     ///
     /// # Errors
-    /// [`StoreError::NoBlock`], [`StoreError::DeletedOrNot`], [`StoreError::InUse`].
-    pub async fn delete_block(&self, address: &Address, line: AuditLine) -> Result<(), StoreError> {
+    /// [`StoreError::NoBlock`], [`StoreError::DeletedOrNot`], [`StoreError::Moved`],
+    /// [`StoreError::InUse`].
+    pub async fn delete_block(
+        &self,
+        address: &Address,
+        only_if: Option<Revision>,
+        line: AuditLine,
+    ) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
         self.lock_references(&mut transaction).await?;
         let held = self.lock_block(&mut transaction, address).await?;
         if held.deleted {
             return Err(StoreError::DeletedOrNot { address: address.clone(), deleted: true });
+        }
+        if only_if.is_some_and(|expected| expected != held.newest) {
+            return Err(StoreError::Moved { address: address.clone(), newest: held.newest });
         }
         let users = self.users(&mut transaction, held.id).await?;
         if !users.is_empty() {

@@ -19,6 +19,7 @@ mod location;
 mod migrations;
 mod pointer;
 mod reference;
+mod set;
 mod signer;
 mod sqlite;
 mod uninstall;

@@ -16,6 +16,7 @@ pub(crate) static SQLITE: LazyLock<Migrator> = LazyLock::new(|| {
         (3, "signers", include_str!("../migrations/sqlite/0003_signers.sql")),
         (5, "inventory", include_str!("../migrations/sqlite/0005_inventory.sql")),
         (6, "provenance", include_str!("../migrations/sqlite/0006_provenance.sql")),
+        (7, "sets", include_str!("../migrations/sqlite/0007_sets.sql")),
     ])
 });
 
@@ -26,6 +27,7 @@ pub(crate) static POSTGRES: LazyLock<Migrator> = LazyLock::new(|| {
         (3, "signers", include_str!("../migrations/postgres/0003_signers.sql")),
         (5, "inventory", include_str!("../migrations/postgres/0005_inventory.sql")),
         (6, "provenance", include_str!("../migrations/postgres/0006_provenance.sql")),
+        (7, "sets", include_str!("../migrations/postgres/0007_sets.sql")),
     ])
 });
 

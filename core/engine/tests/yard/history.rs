@@ -100,7 +100,7 @@ async fn history_names_the_origin_of_each_revision(yard: &TestYard) {
     assert_eq!(copied.origin, Some(RevisionOrigin::Copy(original)));
     // The origin of a block that a file creates is the file.
     yard.apply("[blocks.\"zoo-keeper/eve\"]\nname = \"Eve\"\n").await;
-    assert_eq!(yard.yard.history(&at("zoo-keeper/eve")).await.unwrap()[0].origin, Some(RevisionOrigin::Apply));
+    assert_eq!(yard.yard.history(&at("zoo-keeper/eve")).await.unwrap()[0].origin, Some(RevisionOrigin::Apply(None)));
 }
 
 async fn the_reason_of_a_change_is_recorded(yard: &TestYard) {

@@ -31,6 +31,7 @@ mod fixture;
 mod history;
 mod install;
 mod merge;
+mod prune;
 mod purge;
 mod reference;
 mod schema;

@@ -126,7 +126,7 @@ async fn a_block_is_not_deleted_while_it_is_referenced(yard: &TestStore) {
         let (address, wanted) = (at(&target), target.clone());
         let (created, deleted) = tokio::join!(
             tokio::spawn(async move { create_in(&creator, &user, "{}", &[("/x", &wanted)]).await }),
-            tokio::spawn(async move { deleter.delete_block(&address, line("delete", "x")).await }),
+            tokio::spawn(async move { deleter.delete_block(&address, None, line("delete", "x")).await }),
         );
         match (created.unwrap(), deleted.unwrap()) {
             (Ok(()), Err(StoreError::InUse { .. })) | (Err(StoreError::TargetMissing(_)), Ok(())) => {}

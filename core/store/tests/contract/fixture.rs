@@ -225,7 +225,7 @@ impl TestStore {
     }
 
     pub(crate) async fn delete(&self, address: &str) -> Result<(), StoreError> {
-        self.store.delete_block(&at(address), line("delete", address)).await
+        self.store.delete_block(&at(address), None, line("delete", address)).await
     }
 
     pub(crate) async fn restore(&self, address: &str) -> Result<(), StoreError> {
@@ -248,7 +248,7 @@ pub(crate) async fn create_in(
     let (address, references) = (at(address), references_of(references));
     let new = draft(&address, config, &references);
     let key = WrappedKey { data_key: b"wrapped data key", key_id: KEY };
-    store.create_block(&new, &key, line("create", &address.to_string())).await
+    store.create_block(&new, &key, None, line("create", &address.to_string())).await
 }
 
 pub(crate) async fn save_in(

@@ -67,7 +67,7 @@ async fn an_interrupted_creation_is_complete_or_absent(yard: &TestStore) {
         let address = at(&name);
         let new = NewRevision { secrets: &secrets, ..draft(&address, r#"{"n":1}"#, &references) };
         let key = WrappedKey { data_key: b"data key", key_id: KEY };
-        let done = interrupted(yard.store.create_block(&new, &key, line("create", &name)), steps).await;
+        let done = interrupted(yard.store.create_block(&new, &key, None, line("create", &name)), steps).await;
 
         let created = revisions(yard, &name).await;
         if created == 0 {

@@ -31,6 +31,7 @@ mod purge;
 mod reference;
 mod revision;
 mod rotation;
+mod set;
 mod signer;
 mod uninstall;
 mod upgrade;

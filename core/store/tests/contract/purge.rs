@@ -25,7 +25,7 @@ async fn with_secret(yard: &TestStore) {
     let address = at("zoo/leo");
     let new = || NewRevision { secrets: &secrets, ..draft(&address, r#"{"n":1}"#, &[]) };
     let key = WrappedKey { data_key: b"data key", key_id: KEY };
-    yard.store.create_block(&new(), &key, line("create", "zoo/leo")).await.unwrap();
+    yard.store.create_block(&new(), &key, None, line("create", "zoo/leo")).await.unwrap();
     let from = yard.read("zoo/leo").await;
     yard.store.save_revision(&new(), &from, line("set", "zoo/leo")).await.unwrap();
 }

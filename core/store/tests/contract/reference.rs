@@ -63,7 +63,7 @@ async fn a_source_of_a_secret_is_not_a_dependency(yard: &TestStore) {
     references[0].purpose = Purpose::Secret;
     let key = blockyard_store::WrappedKey { data_key: b"k", key_id: crate::fixture::KEY };
     let new = draft(&address, "{}", &references);
-    yard.store.create_block(&new, &key, line("create", "zoo/b")).await.unwrap();
+    yard.store.create_block(&new, &key, None, line("create", "zoo/b")).await.unwrap();
     expect!["zoo/b@1 <- "].assert_eq(&dependencies(yard, "zoo/b", None).await);
     // It is in use, however.
     expect!["block `zoo/a` is in use: `zoo/b` (`token`) depends on it"]

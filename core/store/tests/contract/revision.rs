@@ -30,7 +30,7 @@ async fn a_saved_revision_is_read_as_it_was_saved(yard: &TestStore) {
         ..draft(&address, r#"{"name":"Mia"}"#, &[])
     };
     let key = WrappedKey { data_key: b"wrapped", key_id: KEY };
-    yard.store.create_block(&new, &key, line("create", "zoo-keeper/mia")).await.unwrap();
+    yard.store.create_block(&new, &key, None, line("create", "zoo-keeper/mia")).await.unwrap();
 
     let read = yard.read("zoo-keeper/mia").await;
     assert_eq!(read.address, address);
@@ -75,7 +75,7 @@ async fn sealed_bytes_survive_byte_for_byte(yard: &TestStore) {
     let new =
         blockyard_store::NewRevision { secrets: &secrets, seal: &every_byte, ..draft(&address, r#"{"a":1}"#, &[]) };
     let key = WrappedKey { data_key: &every_byte, key_id: KEY };
-    yard.store.create_block(&new, &key, line("create", "zoo/sealed")).await.unwrap();
+    yard.store.create_block(&new, &key, None, line("create", "zoo/sealed")).await.unwrap();
 
     let mut read = yard.read("zoo/sealed").await;
     read.secrets.sort();
@@ -148,7 +148,7 @@ async fn a_name_is_taken_only_once(yard: &TestStore) {
 async fn a_block_requires_a_key_of_the_yard(yard: &TestStore) {
     let address = at("zoo/leo");
     let key = WrappedKey { data_key: b"wrapped", key_id: "another-key" };
-    let saved = yard.store.create_block(&draft(&address, "{}", &[]), &key, line("create", "zoo/leo")).await;
+    let saved = yard.store.create_block(&draft(&address, "{}", &[]), &key, None, line("create", "zoo/leo")).await;
     expect!["the yard's key was changed in the meantime"].assert_eq(&rejected(saved));
     assert!(yard.store.block(&address, None).await.unwrap().is_none());
 }

@@ -72,7 +72,7 @@ async fn both_keys_are_accepted_during_a_rotation(yard: &TestStore) {
     let save = async |name: &str, key_id: &str| {
         let address = at(name);
         let key = WrappedKey { data_key: b"k", key_id };
-        yard.store.create_block(&draft(&address, "{}", &[]), &key, line("create", name)).await
+        yard.store.create_block(&draft(&address, "{}", &[]), &key, None, line("create", name)).await
     };
     save("zoo/old", KEY).await.unwrap();
     save("zoo/new", NEXT).await.unwrap();
