@@ -29,6 +29,7 @@ pub(crate) use self::database::{Query, Statement, Transfer};
 pub(crate) use self::objects::{Cat, Cp, Ls, Rm};
 pub(crate) use self::yard::{Audit, Doctor, Init, Key, KeyCommand, KeyLocation, Rotate, Trust};
 use crate::hints;
+use crate::origin::{GlobalOrigins, Origin};
 use crate::terminal::Terminal;
 
 /// Stores typed, named, versioned and encrypted configuration and credentials, and calls services
@@ -72,6 +73,8 @@ pub(crate) struct Global {
     /// Export traces over OTLP/HTTP to an OpenTelemetry collector, e.g. http://127.0.0.1:4318
     #[arg(long, global = true, env = "BLOCKYARD_OTLP", hide_env_values = true, value_name = "URL")]
     pub(crate) otlp: Option<String>,
+    #[arg(skip)]
+    pub(crate) origins: GlobalOrigins,
 }
 
 #[derive(Debug, Subcommand)]
@@ -234,6 +237,10 @@ pub(crate) enum Command {
     /// List entries of the audit trail.
     #[command(after_help = "Example:\n  blockyard audit --block sql-database/flights --since 2024-01-31 --limit 5")]
     Audit(Audit),
+    /// Show each setting with its value and its origin: an option, an environment variable, the
+    /// project file, your configuration, or the default. Secrets are not shown.
+    #[command(after_help = "Example:\n  blockyard config")]
+    Config,
     /// Show the yard, key, project file and registries in use, and the setting that chooses each.
     #[command(after_help = "Example:\n  blockyard status")]
     Status,
@@ -309,10 +316,17 @@ pub(crate) enum Shell {
 impl Cli {
     /// Parses the command line. Prints help and usage errors and then exits the process.
     pub(crate) fn read() -> Self {
-        let read = Self::described().try_get_matches().and_then(|matches| Self::from_arg_matches(&matches));
+        let read = Self::described().try_get_matches().and_then(|matches| {
+            let mut cli = Self::from_arg_matches(&matches)?;
+            cli.global.origins = GlobalOrigins::of(&matches);
+            Ok(cli)
+        });
         let mut cli = read.unwrap_or_else(|error| refuse(&error));
         if let Command::Call(call) = &cli.command {
             let options = call.global_options();
+            if options.yard.is_some() {
+                cli.global.origins.yard = Origin::Option("--yard");
+            }
             cli.global.yard = options.yard.or(cli.global.yard);
             cli.global.json |= options.json;
             cli.global.quiet |= options.quiet;

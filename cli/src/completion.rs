@@ -13,6 +13,7 @@ use clap_complete::env::Shells;
 
 use crate::arguments::{Cli, Global};
 use crate::context::Context;
+use crate::origin::GlobalOrigins;
 use crate::terminal::Terminal;
 
 /// Variable in which the script names the shell.
@@ -99,7 +100,8 @@ fn complete(subject: Subject, current: &OsStr) -> Vec<CompletionCandidate> {
     let words = Words::given();
     let terminal = Terminal { json: true, quiet: true, verbose: 0 };
     let yard = words.yard();
-    let global = Global { yard, json: true, quiet: true, verbose: 0, no_progress: true, otlp: None };
+    let origins = GlobalOrigins::default();
+    let global = Global { yard, json: true, quiet: true, verbose: 0, no_progress: true, otlp: None, origins };
     let Ok(context) = Context::new(&global, terminal, &runtime) else { return Vec::new() };
     let found = async { tokio::time::timeout(TIME, find(subject, current, &words, &context)).await };
     let found = runtime.block_on(found);

@@ -11,6 +11,7 @@ use etcetera::{BaseStrategy as _, choose_base_strategy};
 use tokio::runtime::Runtime;
 
 use crate::arguments::{Global, KeyLocation};
+use crate::origin::{GlobalOrigins, Origin};
 use crate::progress::Progress;
 use crate::settings::Settings;
 use crate::telemetry::{self, Telemetry};
@@ -21,8 +22,12 @@ use crate::verbosity;
 #[derive(Debug, Clone)]
 pub(crate) struct Context {
     pub(crate) terminal: Terminal,
+    /// Origins of the global options.
+    pub(crate) origins: GlobalOrigins,
+    /// URL of the collector of traces.
+    pub(crate) collector: Option<String>,
     yard: Option<String>,
-    no_progress: bool,
+    pub(crate) no_progress: bool,
     telemetry: Option<Arc<Telemetry>>,
     /// Yards to close when the command ends, successfully or not.
     opened: Arc<Mutex<Vec<Yard>>>,
@@ -41,6 +46,8 @@ impl Context {
         Ok(Self {
             telemetry,
             terminal,
+            origins: global.origins,
+            collector: global.otlp.clone(),
             yard: global.yard.clone(),
             no_progress: global.no_progress,
             opened: Arc::default(),
@@ -203,14 +210,15 @@ impl Context {
         self.yard.is_some()
     }
 
-    /// Returns the setting that specifies the yard, if one does.
-    pub(crate) fn yard_setting(&self) -> &'static str {
-        let variable = std::env::var_os("BLOCKYARD_YARD");
-        if variable.is_some_and(|value| self.yard.as_deref().is_some_and(|yard| value == *yard)) {
-            "variable BLOCKYARD_YARD"
-        } else {
-            "--yard"
-        }
+    /// Returns the folder for data, and the origin of its location. `None` if the user has no home
+    /// folder.
+    pub(crate) fn data_folder(&self) -> Option<(PathBuf, Origin)> {
+        base().ok().map(|base| (base.data_dir().join("blockyard"), folder_origin("XDG_DATA_HOME")))
+    }
+
+    /// Returns the origin of the location of the folder for caches.
+    pub(crate) fn cache_origin(&self) -> Origin {
+        folder_origin("XDG_CACHE_HOME")
     }
 
     /// Returns the folder for caches. `None` if the user has no home folder.
@@ -299,6 +307,13 @@ fn base() -> Result<impl etcetera::BaseStrategy, Error> {
             .because(error)
             .hint("specify a yard with `--yard sqlite:PATH`")
     })
+}
+
+/// Returns the origin of the location of a folder. Relative paths in the variable are ignored, as the
+/// specification of the variables demands.
+fn folder_origin(variable: &'static str) -> Origin {
+    let is_set = cfg!(unix) && std::env::var_os(variable).is_some_and(|path| Path::new(&path).is_absolute());
+    if is_set { Origin::Variable(variable) } else { Origin::Default }
 }
 
 /// Returns the acting user and host as the operating system reports them. Environment variables are

@@ -7,6 +7,7 @@ use blockyard::{BundleView, Error, Registry, RemoteError, TrustState, UsedCreden
 use futures_util::future::join_all;
 
 use crate::context::Context;
+use crate::origin::Origin;
 use crate::project::untrusted;
 use crate::remote::{Configured, Network, shown};
 use crate::settings::{Settings, shipped_registry};
@@ -22,32 +23,12 @@ pub(crate) struct ListedRegistry {
     pub(crate) credentials: Option<UsedCredentials>,
 }
 
-/// The setting that names a registry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Origin {
-    Option,
-    Project,
-    Configuration,
-    Shipped,
-}
-
 /// The registries to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reach {
     /// Only folders of this machine.
     Local,
     All,
-}
-
-impl Origin {
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Option => "--registry",
-            Self::Project => "project file",
-            Self::Configuration => "configuration",
-            Self::Shipped => "shipped",
-        }
-    }
 }
 
 impl Context {
@@ -76,6 +57,16 @@ impl Context {
             ListedRegistry { origin, address, registry: opened.and_then(available), credentials }
         });
         Ok(join_all(opened).await)
+    }
+
+    /// Returns the origin and the address of each configured registry, in the order in which they are
+    /// searched, and the reason why it is not used, if there is one. Opens none.
+    pub(crate) fn registry_addresses(
+        &self,
+        settings: &Settings,
+    ) -> Result<Vec<(Origin, String, Option<Error>)>, Error> {
+        let chosen = self.chosen(settings)?.into_iter();
+        Ok(chosen.map(|Chosen { origin, address, registry }| (origin, address, registry.err())).collect())
     }
 
     /// Returns the configured registries, in the order in which they are searched.
@@ -117,7 +108,7 @@ struct Chosen {
 impl Chosen {
     fn named(path: &Path, settings: &Settings) -> Self {
         let address = shown(path);
-        Self { origin: Origin::Option, address, registry: Configured::named(path, settings) }
+        Self { origin: Origin::Option("--registry"), address, registry: Configured::named(path, settings) }
     }
 
     /// Returns a registry of a configuration, which is not opened if it is `refused`.

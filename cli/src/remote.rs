@@ -16,7 +16,7 @@ use crate::settings::Settings;
 
 /// Start of the names of the variables with tokens. The name of the registry follows, in upper case,
 /// with `_` for `-`.
-const TOKEN: &str = "BLOCKYARD_REGISTRY_TOKEN_";
+pub(crate) const TOKEN: &str = "BLOCKYARD_REGISTRY_TOKEN_";
 
 /// The registries that a command uses, and what it needs of them.
 #[derive(Clone, Copy)]
@@ -185,6 +185,12 @@ fn token(name: &str) -> RegistryToken {
     let variable = format!("{TOKEN}{}", name.to_uppercase().replace('-', "_"));
     let value = std::env::var(&variable).ok().map(SecretValue::from_file).filter(|value| !value.expose().is_empty());
     RegistryToken { variable, value }
+}
+
+/// Returns the name of the variable with the token for a registry, if it is set.
+pub(crate) fn token_variable(name: &str) -> Option<String> {
+    let RegistryToken { variable, value } = token(name);
+    value.map(|_| variable)
 }
 
 /// Returns the path of docker's configuration, which oras uses, too.

@@ -19,6 +19,8 @@ use std::path::{Path, PathBuf};
 use blockyard::model::suggestion::did_you_mean;
 use blockyard::{BlockName, Error, ErrorKind, UserConfiguration, read_configuration};
 
+use crate::origin::Origin;
+
 /// Environment variable with the path of the configuration file.
 const VARIABLE: &str = "BLOCKYARD_CONFIG";
 
@@ -26,6 +28,7 @@ const VARIABLE: &str = "BLOCKYARD_CONFIG";
 #[derive(Debug)]
 pub(crate) struct Settings {
     path: PathBuf,
+    origin: Origin,
     configuration: UserConfiguration,
 }
 
@@ -43,17 +46,25 @@ impl Settings {
             )
             .hint(format!("create the file or unset {VARIABLE}")));
         }
+        let origin = if named.is_some() { Origin::Variable(VARIABLE) } else { Origin::Default };
         let path = named.or_else(|| folder.map(|folder| folder.join("blockyard").join("config.toml")));
         match path {
-            Some(path) => Ok(Self { configuration: read_configuration(&path)?, path }),
+            Some(path) => Ok(Self { configuration: read_configuration(&path)?, origin, path }),
             // A machine without a home folder has no configuration.
-            None => Ok(Self { path: PathBuf::from("config.toml"), configuration: UserConfiguration::default() }),
+            None => {
+                Ok(Self { path: PathBuf::from("config.toml"), origin, configuration: UserConfiguration::default() })
+            }
         }
     }
 
     /// Returns the path of the configuration file, which need not exist.
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Returns the origin of the path.
+    pub(crate) fn origin(&self) -> Origin {
+        self.origin
     }
 
     pub(crate) fn configuration(&self) -> &UserConfiguration {

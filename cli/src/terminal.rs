@@ -8,6 +8,7 @@ use blockyard::{Error, ErrorKind};
 use serde::Serialize;
 
 use crate::hints;
+use crate::origin::Origin;
 
 /// Output options of a command.
 #[derive(Debug, Clone)]
@@ -26,6 +27,20 @@ pub(crate) fn width() -> Option<u16> {
 #[cfg(not(unix))]
 pub(crate) fn width() -> Option<u16> {
     None
+}
+
+/// Returns when text is colored, and the setting that decides it: the variables that `anstream` reads.
+pub(crate) fn color() -> (&'static str, Origin) {
+    let value = |name: &'static str| std::env::var_os(name).filter(|value| !value.is_empty());
+    if value("NO_COLOR").is_some() {
+        ("never", Origin::Variable("NO_COLOR"))
+    } else if value("CLICOLOR_FORCE").is_some() {
+        ("always", Origin::Variable("CLICOLOR_FORCE"))
+    } else if value("CLICOLOR").is_some_and(|value| value == "0") {
+        ("never", Origin::Variable("CLICOLOR"))
+    } else {
+        ("terminal", Origin::Default)
+    }
 }
 
 /// Reason why a command stopped.

@@ -13,6 +13,7 @@ mod build;
 mod canary;
 mod cloud;
 mod completions;
+mod config;
 mod conformance_blocks;
 mod conformance_code;
 mod conformance_keys;

@@ -32,7 +32,7 @@ const GROUPS: [(&str, &[&str]); 7] = [
     ("Blocks as code", &["export", "plan", "apply"]),
     (
         "Secrets, permissions, audit",
-        &["reveal", "purge", "key", "grants", "grant", "revoke", "trust", "audit", "status", "doctor"],
+        &["reveal", "purge", "key", "grants", "grant", "revoke", "trust", "audit", "config", "status", "doctor"],
     ),
     ("Write bundles", &["new", "dev", "test", "build", "inspect", "publish", "completions"]),
 ];

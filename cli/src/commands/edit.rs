@@ -146,11 +146,17 @@ async fn newest(yard: &Yard, address: &Address) -> Result<u64, Error> {
     Ok(yard.show(&pinned).await?.newest)
 }
 
+/// Returns the editor that an environment variable names, and the variable.
+pub(super) fn configured_editor() -> Option<(OsString, &'static str)> {
+    let commands =
+        ["VISUAL", "EDITOR"].into_iter().filter_map(|variable| Some((std::env::var_os(variable)?, variable)));
+    commands.into_iter().find(|(command, _)| !command.is_empty())
+}
+
 /// Returns the command of the editor.
 fn editor(context: &Context) -> Result<OsString, Error> {
-    let named = ["VISUAL", "EDITOR"].iter().filter_map(std::env::var_os).find(|command| !command.is_empty());
-    match named {
-        Some(editor) => Ok(editor),
+    match configured_editor() {
+        Some((editor, _)) => Ok(editor),
         None if context.terminal.can_ask() => Ok("vi".into()),
         None => Err(Error::new(ErrorKind::Usage, "no editor is set, and no terminal is available")
             .hint("set the variable `EDITOR`, or change fields by `blockyard set`")),

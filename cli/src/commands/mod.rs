@@ -7,6 +7,7 @@ mod call;
 mod cat;
 mod check;
 mod completions;
+mod config;
 mod copy;
 mod cp;
 mod create;
@@ -101,6 +102,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Outcome {
         Command::Plan(arguments) => plan::plan(&arguments, context).await,
         Command::Apply(arguments) => plan::apply(&arguments, context).await,
         Command::Key(arguments) => key::run(&arguments.command, context).await,
+        Command::Config => config::run(context).await,
         Command::Status => status::run(context).await,
         Command::Doctor(arguments) => doctor::run(&arguments, context).await,
         Command::Audit(arguments) => audit::run(&arguments, context).await,

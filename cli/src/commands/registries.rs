@@ -19,7 +19,7 @@ struct Line {
     /// Position in the order of the search. `None` if the registry is not used.
     position: Option<usize>,
     /// The setting that names the registry.
-    chosen_by: &'static str,
+    chosen_by: String,
     address: String,
     registry: Option<RegistryView>,
     /// Reason why the registry is not used, in the form of an error.
@@ -48,7 +48,7 @@ fn line(listed: &ListedRegistry, used: &mut usize) -> Line {
     };
     *used += usize::from(registry.is_some());
     let position = registry.is_some().then_some(*used);
-    Line { position, chosen_by: origin.as_str(), address: address.clone(), registry, problem }
+    Line { position, chosen_by: origin.to_string(), address: address.clone(), registry, problem }
 }
 
 fn text(lines: &[Line]) -> String {
@@ -67,7 +67,7 @@ fn text(lines: &[Line]) -> String {
         table.add_row([
             line.position.map_or_else(|| "not used".to_owned(), |position| position.to_string()),
             registry.map(|registry| registry.name.clone()).unwrap_or_default(),
-            line.chosen_by.to_owned(),
+            line.chosen_by.clone(),
             line.address.clone(),
             signer.unwrap_or_default(),
             registry.map(|registry| registry.bundles.to_string()).unwrap_or_default(),

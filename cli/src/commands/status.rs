@@ -1,19 +1,20 @@
 //! `blockyard status`: the yard, key, project file and registries in use, and the setting that
 //! chooses each.
 
-use blockyard::{ErrorKind, KeyStatus, TrustState, Yard};
+use blockyard::{Error, ErrorKind, KeyStatus};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::context::{Context, describe_key_location};
 use crate::hints;
+use crate::in_use::{YardInUse, trust_word};
 use crate::outcome::{DONE, Outcome};
 use crate::registries::Reach;
 
 /// What is in use.
 #[derive(Serialize)]
 struct Status {
-    yard: YardInUse,
+    yard: YardStatus,
     key: Option<KeyStatus>,
     project: Option<ProjectInUse>,
     configuration: ConfigurationInUse,
@@ -21,10 +22,10 @@ struct Status {
 }
 
 #[derive(Serialize)]
-struct YardInUse {
-    /// URL without a password. `None` if no yard is selected.
+struct YardStatus {
+    /// URL without a password. `None` if no yard is selected, or if it is not available.
     url: Option<String>,
-    chosen_by: &'static str,
+    chosen_by: String,
     /// `true` if the yard exists and can be read.
     available: bool,
     /// Reason why the yard is not available, in the form of an error.
@@ -46,7 +47,7 @@ struct ConfigurationInUse {
 #[derive(Serialize)]
 struct RegistryInUse {
     address: String,
-    chosen_by: &'static str,
+    chosen_by: String,
     available: bool,
 }
 
@@ -56,36 +57,17 @@ pub(super) async fn run(context: &Context) -> Outcome {
     Ok(DONE)
 }
 
-async fn status(context: &Context) -> Result<Status, blockyard::Error> {
+async fn status(context: &Context) -> Result<Status, Error> {
     let settings = context.settings()?;
-    let project = context.project()?;
-    let trust = match &project {
-        Some(project) => Some(context.trust()?.state(project)?),
-        None => None,
-    };
-    let chosen_by = match &project {
-        _ if context.names_the_yard() => context.yard_setting(),
-        Some(project) if project.file().yard.is_some() => "project file",
-        _ => "default",
-    };
-    // An untrusted project file selects nothing, and a status does not ask for trust.
-    let untrusted = chosen_by == "project file" && trust != Some(TrustState::Trusted);
-    let (yard, key) = if untrusted {
-        (YardInUse { url: None, chosen_by, available: false, problem: None }, None)
-    } else {
-        yard(context, chosen_by).await?
-    };
+    let project = context.project_in_use()?;
+    let (yard, key) = yard(context).await?;
     let registries = context.listed_registries(&[], Reach::Local).await?;
     Ok(Status {
         yard,
         key,
-        project: project.map(|project| ProjectInUse {
+        project: project.map(|(project, state)| ProjectInUse {
             file: project.path().display().to_string(),
-            trust: match trust {
-                Some(TrustState::Trusted) => "trusted",
-                Some(TrustState::Changed) => "changed",
-                _ => "untrusted",
-            },
+            trust: trust_word(state),
         }),
         configuration: ConfigurationInUse {
             file: settings.path().display().to_string(),
@@ -95,24 +77,22 @@ async fn status(context: &Context) -> Result<Status, blockyard::Error> {
             .into_iter()
             .map(|listed| RegistryInUse {
                 address: listed.address,
-                chosen_by: listed.origin.as_str(),
+                chosen_by: listed.origin.to_string(),
                 available: listed.registry.is_ok(),
             })
             .collect(),
     })
 }
 
-async fn yard(context: &Context, chosen_by: &'static str) -> Result<(YardInUse, Option<KeyStatus>), blockyard::Error> {
-    let (url, config) = context.yard().await?;
-    match Yard::key_status(&url, &config).await {
-        Ok(key) => {
-            Ok((YardInUse { url: Some(key.yard.clone()), chosen_by, available: true, problem: None }, Some(key)))
-        }
-        // The URL of a yard that is not readable may contain a password, and is named in the error.
-        Err(error) if error.kind() == ErrorKind::Usage => Err(error),
-        Err(error) => {
-            let problem = Some(hints::to_json(&error)["error"].clone());
-            Ok((YardInUse { url: None, chosen_by, available: false, problem }, None))
+async fn yard(context: &Context) -> Result<(YardStatus, Option<KeyStatus>), Error> {
+    let YardInUse { origin, url, key, problem } = context.yard_in_use().await?;
+    let chosen_by = origin.to_string();
+    match (key, problem) {
+        (Some(key), _) => Ok((YardStatus { url, chosen_by, available: true, problem: None }, Some(key))),
+        (None, Some(error)) if error.kind() == ErrorKind::Usage => Err(error),
+        (None, problem) => {
+            let problem = problem.map(|error| hints::to_json(&error)["error"].clone());
+            Ok((YardStatus { url: None, chosen_by, available: false, problem }, None))
         }
     }
 }

@@ -199,6 +199,14 @@ impl Yard {
         self.reason.as_deref()
     }
 
+    /// Returns the URL of a yard for display: without its password. The yard need not exist.
+    ///
+    /// # Errors
+    /// Returns an error if the URL is not valid. The error does not contain the password.
+    pub fn shown_url(url: &str) -> Result<String, Error> {
+        Ok(url.parse::<YardLocation>()?.to_string())
+    }
+
     /// Returns the location and the key of the yard.
     #[must_use]
     pub fn info(&self) -> YardInfo {
