@@ -45,6 +45,7 @@ pub(crate) fn change_type(source: &Path) {
     let conversion = "impl From<AcmeV1> for Acme {\n    fn from(old: AcmeV1) -> Self {\n        \
                       Self { url: old.base_url, token: old.token }\n    }\n}\n\n";
     let rest = before[end..].replace("self.base_url", "self.url").replace("{config.base_url}", "{config.url}");
+    let rest = rest.replace("\"base_url\":", "\"url\":");
     std::fs::write(source, [&before[..start], &old, &new, conversion, &rest].concat()).expect("the source");
 }
 
