@@ -5,7 +5,7 @@ use blockyard::{Error, ErrorKind, TypeSlug, TypeView};
 
 use crate::arguments::Type;
 use crate::context::Context;
-use crate::definition::{create_options, fields, operations};
+use crate::definition::{create_options, operations, outline};
 use crate::outcome::{DONE, Outcome};
 
 pub(super) async fn run(arguments: &Type, context: &Context) -> Outcome {
@@ -38,7 +38,7 @@ fn describe(view: &TypeView, schema: &Schema) -> String {
     if !view.interfaces.is_empty() {
         text.push_str(&format!("implements {}\n", view.interfaces.join(", ")));
     }
-    text.push_str(&format!("\nfields\n{}", fields(schema, "  ")));
+    text.push_str(&format!("\nfields\n{}", outline::fields(&view.schema, "  ")));
     text.push_str(&format!("\noperations\n{}", operations(&view.operations, "  ")));
     if view.uninstalled {
         return text;
