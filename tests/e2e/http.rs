@@ -323,7 +323,9 @@ fn read_operation_sends_only_safe_requests() {
 fn safe_requests_are_shown_before_approval() {
     let yard = TestYard::empty();
     yard.ok(&["init", "--key", "file"]);
-    let output = yard.run(&["install", &bundle("courier")]);
+    let brief = yard.fails(2, &["install", &bundle("courier")]);
+    assert!(brief.contains("which the bundle declares safe: `") && brief.contains("`send-in-read`"), "{brief}");
+    let output = yard.run(&["install", &bundle("courier"), "-v"]);
     assert_eq!(output.code, 2, "{}", output.stderr);
     assert!(output.stderr.contains("http {config.base_url}"), "{}", output.stderr);
     assert!(output.stderr.contains("send requests to the origin that its blocks name"), "{}", output.stderr);

@@ -2,6 +2,7 @@
 //! permissions never widen silently.
 
 use blockyard_tests::{TestYard, attack, bundle, on_both};
+use expect_test::expect;
 use serde_json::{Value, json};
 
 on_both!(
@@ -102,7 +103,7 @@ fn versions(yard: &TestYard) -> Vec<String> {
 fn different_file_with_a_known_name_requires_approval(yard: &TestYard) {
     let asks = ["http {config.url}"];
     let first = sec(yard, "0.1.0", &asks, &url(), &[operation("http", "write", &[])]);
-    let refused = yard.fails(2, &["install", &first]);
+    let refused = yard.fails(2, &["install", &first, "-v"]);
     for shown in
         ["source: file", "signer: unsigned", "capability `http {config.url}`", "block type `sec`: write `http`"]
     {
@@ -280,4 +281,15 @@ fn bundle_descriptions_are_escaped() {
             all.lines().find(|line| line.trim_start().starts_with("error:") || line.trim_start().starts_with("hint:"));
         assert_eq!(forged, None, "{arguments:?}: {all}");
     }
+}
+
+#[test]
+fn first_installation_is_summarized() {
+    let yard = TestYard::empty();
+    yard.ok(&["init", "--key", "file"]);
+    let refused = yard.fails(2, &["install", &bundle("gcp")]);
+    let review: Vec<&str> =
+        refused.lines().filter(|line| line.starts_with("  ") && !line.contains("source:")).collect();
+    expect![[""]].assert_eq(&review.join("\n"));
+    assert!(refused.lines().count() < 16, "{refused}");
 }

@@ -87,6 +87,12 @@ async fn print_unused(yard: &Yard, bundle: Option<&BundleName>, context: &Contex
 async fn print(yard: &Yard, bundle: Option<&BundleName>, context: &Context) -> Result<(), Failure> {
     let grants = yard.grants(bundle).await?;
     context.terminal.document(&json!({ "grants": grants }), || {
+        if grants.is_empty() {
+            return match bundle {
+                Some(name) => format!("bundle `{name}` requests no capabilities"),
+                None => "no bundle is installed; install one with `blockyard install NAME`".to_owned(),
+            };
+        }
         let mut table = plain_table(["bundle", "capability", "granted", "permits"].map(str::to_owned));
         for grant in &grants {
             let granted = if grant.granted { "yes" } else { "no" };

@@ -332,9 +332,25 @@ impl Installing<'_> {
         let review = staged.review();
         let title = if review.replaces { "replaces an installed version" } else { "is new in this yard" };
         print(&format!("{} {} {title}", staged.name(), staged.version()));
-        for line in &review.lines {
+        let summarized = !review.replaces && terminal.verbose == 0;
+        for line in review.lines.iter().filter(|line| !(summarized && line.is_detail)) {
             let mark = if line.needs.is_some() { "!" } else { " " };
             print(&format!("{mark} {}", visible::line(&line.text)));
+        }
+        if summarized {
+            print(if review.permissions.is_empty() {
+                "  it may do nothing outside of its sandbox"
+            } else {
+                "  it may:"
+            });
+            for permission in &review.permissions {
+                let mark = if permission.is_unusual { "!" } else { " " };
+                print(&format!("{mark}   {}", visible::line(&permission.text)));
+            }
+            for line in &review.types {
+                print(&format!("  {}", visible::line(line)));
+            }
+            print("  `-v` lists each capability and operation");
         }
         if !asks {
             return Ok(Agreement::Given(self.given.clone()));

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use blockyard_model::widening::{Change, differences};
 use blockyard_model::{BlockType, Capability, Effect, Manifest};
 
+use crate::permissions::{self, Permission};
 use crate::source::BundleSource;
 use crate::{Code, Error, ErrorKind, Need, OpenChange};
 
@@ -17,6 +18,11 @@ pub struct Review {
     version: String,
     /// Lines to show to the user.
     pub lines: Vec<ReviewLine>,
+    /// The permissions of a first installation, summarized. Empty if the bundle replaces another one, because
+    /// the lines then contain the changes only.
+    pub permissions: Vec<Permission>,
+    /// The block types of a first installation, summarized.
+    pub types: Vec<String>,
     /// `true` if a bundle of this name is installed.
     pub replaces: bool,
     /// Capabilities that are granted when the user agrees.
@@ -35,6 +41,8 @@ pub struct ReviewLine {
     /// Agreement that the line requires in addition to [`Given::yes`]. `None` if the line permits
     /// no more than before.
     pub needs: Option<Need>,
+    /// `true` if [`Review::permissions`] and [`Review::types`] summarize the line.
+    pub is_detail: bool,
 }
 
 /// Agreement of the user.
@@ -78,6 +86,8 @@ impl Review {
             name: manifest.name.to_string(),
             version: manifest.version.to_string(),
             lines: Vec::new(),
+            permissions: Vec::new(),
+            types: Vec::new(),
             replaces,
             grants: BTreeSet::new(),
             requested: manifest.capabilities.clone(),
@@ -97,6 +107,8 @@ impl Review {
             name: manifest.name.to_string(),
             version: manifest.version.to_string(),
             lines: Vec::new(),
+            permissions: Vec::new(),
+            types: Vec::new(),
             replaces: true,
             grants: BTreeSet::new(),
             requested: manifest.capabilities.clone(),
@@ -119,20 +131,22 @@ impl Review {
         self.fact(format!("source: {source}"));
         self.fact(format!("signer: {}", signer(source)));
         for capability in &manifest.capabilities {
-            self.fact(format!("capability `{capability}`: {}", capability.explanation()));
+            self.detail(format!("capability `{capability}`: {}", capability.explanation()));
         }
         for block_type in &manifest.types {
-            self.fact(format!("block type `{}`: {}", block_type.slug, effects(block_type)));
+            self.detail(format!("block type `{}`: {}", block_type.slug, effects(block_type)));
             for operation in &block_type.operations {
                 for safe in &operation.safe {
                     let (operation, slug) = (&operation.name, &block_type.slug);
-                    self.fact(format!(
+                    self.detail(format!(
                         "operation `{operation}` of {slug} is read-only, but sends `{safe}`, which the bundle declares safe"
                     ));
                 }
             }
         }
         self.grants = manifest.capabilities.clone();
+        self.permissions = permissions::permissions(&manifest.capabilities);
+        self.types = permissions::types(manifest);
     }
 
     /// Describes the changes to the installed versions of the same name.
@@ -193,8 +207,12 @@ impl Review {
         self.line(text, None);
     }
 
+    fn detail(&mut self, text: String) {
+        self.lines.push(ReviewLine { text, needs: None, is_detail: true });
+    }
+
     fn line(&mut self, text: String, needs: Option<Need>) {
-        self.lines.push(ReviewLine { text, needs });
+        self.lines.push(ReviewLine { text, needs, is_detail: false });
     }
 
     /// Returns `true` if the bundle gets wider permissions than the installed versions of its name,
