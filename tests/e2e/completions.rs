@@ -68,7 +68,7 @@ fn names_in_the_yard_are_completed(yard: &TestYard) {
         assert_eq!(complete(&["types", "--interface", "data"]), ["database"], "{shell}");
         assert_eq!(complete(&["grants", "z"]), ["zoo"], "{shell}");
         assert_eq!(complete(&["call", "zoo-cage/lion", "lo"]), ["look"], "{shell}");
-        assert_eq!(complete(&["reveal", "zoo-keeper/ada", ""]), ["badge"], "{shell}");
+        assert_eq!(complete(&["reveal", "zoo-keeper/ada", "b"]), ["badge"], "{shell}");
         assert_eq!(complete(&["set", "zoo-cage/lion", "--unset", "ani"]), ["animal"], "{shell}");
         assert!(complete(&["sho"]).contains(&"show".to_owned()), "{shell}");
         assert!(complete(&["show", "--js"]).contains(&"--json".to_owned()), "{shell}");

@@ -159,6 +159,7 @@ fn operation_usage_error_escapes_control_characters() {
 #[test]
 fn wide_cells_are_cut_and_null_differs_from_an_empty_text() {
     let yard = TestYard::with_sqlite();
+    yard.ok(&["execute", "sql-database/flights", "create table empty (a integer)"]);
     let long = "word ".repeat(40);
     let sql =
         format!("select 1 as id, null as missing, '' as empty, '{long}' as text union all select 2, 'x', 'y', 'z'");
