@@ -62,6 +62,7 @@ mod reveal;
 mod rotation;
 mod sandbox;
 mod secrecy;
+mod secret_urls;
 mod sources;
 mod sql_cancellation;
 mod sql_effects;

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use blockyard_model::{Capability, Effect, Origin, Pointer, SecretUse, SecretValue};
+use blockyard_model::{Capability, Effect, Origin, Pointer, RequestUrl, SecretUse, SecretValue};
 use serde_json::Value;
 use wasmtime::component::{HasSelf, Linker, ResourceTable};
 
@@ -23,6 +23,17 @@ pub struct CallSecret {
     pub value: SecretValue,
     /// The permitted uses, with references to configuration fields resolved.
     pub uses: SecretUse,
+}
+
+impl CallSecret {
+    /// Restricts a secret URL to its own origin. Returns the parts of the URL that are secrets, too; none
+    /// for other secrets, and for a URL that may not be used.
+    fn restrict_url(&mut self) -> Vec<SecretValue> {
+        let url = self.uses.url.then(|| RequestUrl::parse_secret(&self.value).ok()).flatten();
+        let Some(url) = url.filter(|url| self.uses.is_for(&url.origin)) else { return Vec::new() };
+        self.uses.restrict_to(&url.origin);
+        url.secret_parts()
+    }
 }
 
 /// The context of a call. It implements the interfaces that are always linked, `types` and `streams`, and
@@ -73,10 +84,11 @@ impl CallContext {
         effect: Effect,
         config: Value,
         block: String,
-        secrets: BTreeMap<Pointer, CallSecret>,
+        mut secrets: BTreeMap<Pointer, CallSecret>,
         grants: Arc<BTreeSet<Capability>>,
     ) -> Self {
-        let redactor = Arc::new(Redactor::new(secrets.values().map(|secret| &secret.value)));
+        let parts: Vec<SecretValue> = secrets.values_mut().flat_map(CallSecret::restrict_url).collect();
+        let redactor = Arc::new(Redactor::new(secrets.values().map(|secret| &secret.value).chain(&parts)));
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits::HANDLES);
         Self {
@@ -144,10 +156,7 @@ impl CallContext {
     /// the host sends to its origin, in this request or in another.
     #[must_use]
     pub fn may_echo(&self, origin: &Origin) -> Vec<Pointer> {
-        let sent_there = |uses: &SecretUse| {
-            uses.audience.iter().any(|audience| audience.is_origin(origin))
-                || uses.tokens.iter().any(|url| url.origin == *origin)
-        };
+        let sent_there = |uses: &SecretUse| uses.is_for(origin) || uses.tokens.iter().any(|url| url.origin == *origin);
         let secrets = self.secrets.iter().filter(|(_, secret)| sent_there(&secret.uses));
         secrets.map(|(pointer, _)| pointer.clone()).collect()
     }
@@ -450,6 +459,30 @@ mod tests {
         state.config = serde_json::json!({"note": "hunter7"});
         state.guest_redactor = None;
         assert!(state.check_for_secrets([&b"hunter7"[..]]).is_ok(), "the configuration contains it");
+    }
+
+    #[test]
+    fn parts_of_a_secret_url_are_masked() {
+        let parse = |text: &str| RequestUrl::parse(text).expect("a URL").origin;
+        let token = "XXXXXXXXXXXXXXXXXXXXXXXX";
+        let state = |audience: &str| {
+            let value = SecretValue::new(format!("https://hooks.a.example/services/T01/{token}"));
+            let audience = vec![audience.parse().expect("an audience")];
+            let uses = SecretUse { audience, url: true, ..SecretUse::default() };
+            let secrets = BTreeMap::from([(Pointer::new("/url"), CallSecret { value, uses })]);
+            let (bundle, block) = ("zoo".to_owned(), "zoo/a".to_owned());
+            CallContext::new(bundle, Effect::Read, Value::Null, block, secrets, Arc::default())
+        };
+        let own = state("https://*.a.example");
+        let masked = |text: String| own.mask_remote_text(text).0;
+        assert_eq!(masked(format!("no route for POST /services/T01/{token}")), "no route for POST ********");
+        assert_eq!(masked(format!("no token {token}")), "no token ********");
+        assert_eq!(masked("https://hooks.a.example/services".to_owned()), "https://hooks.a.example/services");
+        // Another server of the pattern does not receive the URL, not even in a body.
+        assert!(!own.may_echo(&parse("https://hooks.a.example")).is_empty());
+        assert!(own.may_echo(&parse("https://other.a.example")).is_empty());
+        // The URL is not that of the audience, so it is sent to no server.
+        assert!(state("https://b.example").may_echo(&parse("https://hooks.a.example")).is_empty());
     }
 
     #[test]

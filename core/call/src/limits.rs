@@ -164,6 +164,12 @@ pub const LONGEST_HTTP_TIME: Duration = Duration::from_secs(86_400);
 /// Maximum time between two chunks of a response, so that a server that sends almost nothing does
 /// not hold a connection indefinitely.
 pub const HTTP_IDLE_TIME: Duration = Duration::from_secs(60);
+/// Maximum length of the scheme of an `Authorization` header, in bytes. The registered schemes have up
+/// to 21.
+pub const AUTH_SCHEME_BYTES: usize = 64;
+/// Maximum size of a JSON body to which a secret is added as a member, in bytes. The body is parsed,
+/// which takes up to 16 times as much memory.
+pub const MEMBER_BODY_BYTES: usize = 1 << 20;
 /// Maximum number of redirects of one request.
 pub const REDIRECTS: usize = 10;
 /// Maximum number of idle HTTP connections to one server.

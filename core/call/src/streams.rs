@@ -241,6 +241,23 @@ impl CallContext {
 }
 
 impl CallContext {
+    /// Takes a body that the guest wrote, to which the host adds a secret. Returns its bytes.
+    ///
+    /// # Errors
+    /// Returns a problem for any other body, or a trap if the guest wrote a secret into it.
+    pub fn take_written(&mut self, body: Resource<Body>) -> Result<Bytes, Fault> {
+        let mut body = self.table.delete(body)?;
+        self.release(body.held.take());
+        match (&body.producer, &body.source) {
+            (Producer::Guest, Source::Bytes { all, at }) => {
+                let bytes = all.slice(*at..);
+                self.check_for_secrets([&bytes[..]])?;
+                Ok(bytes)
+            }
+            _ => Err(Problem::new("invalid", "a secret is added only to a body that the bundle wrote").into()),
+        }
+    }
+
     /// Releases the bytes if this was the last body that holds them.
     fn release(&mut self, held: Option<Arc<usize>>) {
         if let Some(bytes) = held.and_then(Arc::into_inner) {

@@ -54,7 +54,7 @@ pub use locations::{Locations, SecretLocation};
 pub use manifest::{BlockType, Manifest, ManifestError, WIT_VERSION};
 pub use name::{BlockName, BundleName, NameError, SetName, TypeSlug};
 pub use operation::Operation;
-pub use origin::{Host, HttpAccess, Origin, OriginPattern, RequestUrl, SafeRequest, Scheme};
+pub use origin::{Host, HttpAccess, Origin, OriginPattern, RequestUrl, SafeRequest, Scheme, SecretUrlError};
 pub use pointer::Pointer;
 pub use reference::{Purpose, Reference};
 pub use revision::{MAX_REASON_LENGTH, Reason, ReasonError, RevisionOrigin};

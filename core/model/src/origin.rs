@@ -6,10 +6,12 @@
 
 mod pattern;
 mod safe;
+mod secret;
 
 pub use pattern::{HttpAccess, OriginPattern};
 pub(crate) use pattern::{field as config_field, lookup as config_value};
 pub use safe::SafeRequest;
+pub use secret::SecretUrlError;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::audience::Audience;
 use crate::header::{AUTHORIZATION, check_secret_header};
-use crate::origin::{OriginError, RequestUrl, config_field, config_value};
+use crate::origin::{Origin, OriginError, RequestUrl, config_field, config_value};
 use crate::sign::{SignForm, SignFormError};
 use crate::value::plain;
 
@@ -16,10 +16,11 @@ pub const SECRET_KEYWORD: &str = "x-secret";
 ///
 /// ```json
 /// {"audience": ["https://api.example.com"], "header": ["x-api-key"],
-///  "token": ["{config.token_url}"], "sign": ["goog4-rsa-sha256"]}
+///  "token": ["{config.token_url}"], "sign": ["goog4-rsa-sha256"], "url": false,
+///  "member": ["api_key"]}
 /// ```
 ///
-/// Each member is a string or a list of strings.
+/// `url` is a boolean. Each other member is a string or a list of strings.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SecretKeyword {
     /// `sql`, or patterns of the origins that may receive the secret in requests.
@@ -30,6 +31,10 @@ pub struct SecretKeyword {
     pub token: Vec<TokenUrl>,
     /// Forms of text that the secret may sign.
     pub sign: Vec<SignForm>,
+    /// Whether the secret is a URL to which requests are sent.
+    pub url: bool,
+    /// Members of the JSON object in the body of a request that may contain the secret.
+    pub members: Vec<String>,
 }
 
 /// URL of a token server. It has no query.
@@ -52,6 +57,10 @@ pub struct SecretUse {
     pub tokens: Vec<RequestUrl>,
     /// Forms of text that the secret may sign.
     pub sign: Vec<SignForm>,
+    /// Whether the secret is a URL to which requests are sent.
+    pub url: bool,
+    /// Members of the JSON object in the body of a request that may contain the secret.
+    pub members: Vec<String>,
 }
 
 impl SecretKeyword {
@@ -83,7 +92,15 @@ impl SecretKeyword {
     fn parse(secret: &Value, problems: &mut Vec<String>) -> Self {
         let Some(secret) = secret.as_object() else { return Self::default() };
         let list = |name: &str| strings(secret, name).unwrap_or_default();
-        let tokens = list("token");
+        let (tokens, members) = (list("token"), list("member"));
+        let url = match secret.get("url") {
+            None => false,
+            Some(Value::Bool(url)) => *url,
+            Some(_) => {
+                problems.push("`url` must be `true` or `false`".to_owned());
+                false
+            }
+        };
         Self {
             audience: valid(list("audience"), problems, |text| {
                 text.parse().map_err(|error| format!("an audience must be `sql` or an origin: {error}"))
@@ -93,8 +110,9 @@ impl SecretKeyword {
                     Ok(()) => Ok(name.to_owned()),
                     Err(reason) => Err(format!("the header `{}` {reason}", name.escape_debug())),
                 })),
-                None if tokens.is_empty() => None,
-                // By default, no header may contain a secret that is exchanged for tokens.
+                None if tokens.is_empty() && members.is_empty() && !url => None,
+                // By default, no header may contain a secret that is exchanged for tokens, sent in a
+                // body, or a URL.
                 None => Some(Vec::new()),
             },
             token: valid(tokens, problems, |text| {
@@ -103,6 +121,13 @@ impl SecretKeyword {
                 })
             }),
             sign: valid(list("sign"), problems, |text| text.parse().map_err(|error: SignFormError| error.to_string())),
+            url,
+            members: valid(members, problems, |name| match is_member(name) {
+                true => Ok(name.to_owned()),
+                false => {
+                    Err(format!("the member `{}` is not a word of letters, digits, `_` and `-`", name.escape_debug()))
+                }
+            }),
         }
     }
 
@@ -115,11 +140,32 @@ impl SecretKeyword {
             headers: self.header.clone().unwrap_or_else(|| vec![AUTHORIZATION.to_owned()]),
             tokens: self.token.iter().filter_map(|url| url.expand(config)).collect(),
             sign: self.sign.clone(),
+            url: self.url,
+            members: self.members.clone(),
         }
     }
 }
 
+/// Checks the name of a member that may contain a secret. It needs no escapes in JSON.
+fn is_member(name: &str) -> bool {
+    let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    (1..=64).contains(&name.len()) && name.bytes().all(is_legal)
+}
+
 impl SecretUse {
+    /// Returns true if requests to this origin may carry the secret.
+    #[must_use]
+    pub fn is_for(&self, origin: &Origin) -> bool {
+        self.audience.iter().any(|audience| audience.is_origin(origin))
+    }
+
+    /// Restricts the audience of a secret URL to the origin of the URL: no other server of a wider
+    /// pattern, such as `https://*.example.com`, may know it.
+    pub fn restrict_to(&mut self, origin: &Origin) {
+        self.audience.retain(|audience| !matches!(audience, Audience::Origin(_)));
+        self.audience.push(Audience::Origin(origin.clone().into()));
+    }
+
     /// Describes the uses that this permits and `other` does not, for an upgrade that moves a secret
     /// to another field. Databases are compared by [`SqlTarget`](crate::SqlTarget). Empty if all uses
     /// are permitted by `other`.
@@ -148,6 +194,11 @@ impl SecretUse {
         found.extend(tokens.map(|url| format!("it may be exchanged for a token at `{url}`")));
         let forms = self.sign.iter().filter(|form| !other.sign.contains(form));
         found.extend(forms.map(|form| format!("it may sign data of the form `{}`", form.as_str())));
+        if self.url && sent && !other.url {
+            found.push("it may be the URL of requests".to_owned());
+        }
+        let members = self.members.iter().filter(|member| sent && !other.members.contains(member));
+        found.extend(members.map(|member| format!("it may be sent in the body, as the member `{member}`")));
         found
     }
 }
@@ -208,6 +259,12 @@ mod tests {
         assert!(exchanged.headers.is_empty());
         let invalid = expanded(json!({"audience": "https://a.example", "token": "ftp://t.example"}), json!({}));
         assert!(invalid.headers.is_empty(), "an invalid token server does not permit the header");
+        let url = expanded(json!({"audience": "https://a.example", "url": true}), json!({}));
+        assert!(url.url && url.headers.is_empty());
+        let not = expanded(json!({"audience": "https://a.example", "url": "true"}), json!({}));
+        assert!(!not.url && not.headers == ["authorization"]);
+        let member = expanded(json!({"audience": "https://a.example", "member": "routing_key"}), json!({}));
+        assert!(member.headers.is_empty() && member.members == ["routing_key"]);
     }
 
     #[test]
@@ -224,12 +281,13 @@ mod tests {
             json!({"audience": []}),
             // Expands to nothing.
             json!({"audience": "https://{config.missing}", "header": "x-key"}),
+            json!({"audience": "https://{config.missing}", "url": true}),
         ] {
             assert!(beyond(same.clone()).is_empty(), "{same}");
         }
         let wider = json!({
             "audience": ["https://a.example", "sql"], "header": ["x-key", "x-other"], "token": "https://t.example/",
-            "sign": "timestamp-hmac-sha256",
+            "sign": "timestamp-hmac-sha256", "url": true, "member": "key",
         });
         assert_eq!(
             beyond(wider),
@@ -239,8 +297,21 @@ mod tests {
                 "it may be sent in the header `x-other`",
                 "it may be exchanged for a token at `https://t.example/`",
                 "it may sign data of the form `timestamp-hmac-sha256`",
+                "it may be the URL of requests",
+                "it may be sent in the body, as the member `key`",
             ]
         );
+    }
+
+    #[test]
+    fn a_secret_url_is_restricted_to_its_origin() {
+        let mut uses = expanded(json!({"audience": ["https://*.a.example", "sql"], "url": true}), json!({}));
+        let origin = |text: &str| RequestUrl::parse(text).expect("a URL").origin;
+        let (own, other) = (origin("https://x.a.example"), origin("https://y.a.example"));
+        assert!(uses.is_for(&own) && uses.is_for(&other));
+        uses.restrict_to(&own);
+        assert!(uses.is_for(&own) && !uses.is_for(&other));
+        assert!(uses.audience.contains(&Audience::Sql));
     }
 
     #[test]
@@ -255,7 +326,7 @@ mod tests {
         assert!(tokens("{config.url}", json!({"url": "https://t.example/b?delete=1"})).is_empty());
         assert!(tokens("https://t.example/{config.path}", json!({"path": "x"})).is_empty());
         let secret = json!({"token": ["https://t.example/?a=b", "ftp://x"], "sign": "raw", "header": "Referer",
-            "audience": "nowhere"});
-        assert_eq!(SecretKeyword::problems(&secret).len(), 5, "{:?}", SecretKeyword::problems(&secret));
+            "audience": "nowhere", "url": "https://a.example", "member": ["routing_key", "a b", "\""]});
+        assert_eq!(SecretKeyword::problems(&secret).len(), 8, "{:?}", SecretKeyword::problems(&secret));
     }
 }

@@ -26,6 +26,9 @@ struct SecretAttribute {
     header: Vec<LitStr>,
     token: Vec<LitStr>,
     sign: Vec<LitStr>,
+    member: Vec<LitStr>,
+    /// The position of `url`.
+    url: Option<Span>,
 }
 
 impl SecretAttribute {
@@ -37,12 +40,14 @@ impl SecretAttribute {
             "header" => Some(&mut self.header),
             "token" => Some(&mut self.token),
             "sign" => Some(&mut self.sign),
+            "member" => Some(&mut self.member),
             _ => None,
         }
     }
 
     fn is_empty(&self) -> bool {
-        self.audience.is_empty() && self.header.is_empty() && self.token.is_empty() && self.sign.is_empty()
+        let lists = [&self.audience, &self.header, &self.token, &self.sign, &self.member];
+        lists.iter().all(|list| list.is_empty()) && self.url.is_none()
     }
 }
 
@@ -98,17 +103,28 @@ impl SecretAttribute {
             mistakes.add(ty, "a secret requires its permitted use: add `#[block(audience = \"sql\")]`, or an origin such as `\"https://api.example.com\"`");
         }
         if !is_secret && !self.is_empty() {
-            mistakes.add(ty, "only a `Secret` can have an audience, headers, token endpoints or signing forms");
+            mistakes.add(
+                ty,
+                "only a `Secret` can have an audience, headers, token endpoints, signing forms, members or `url`",
+            );
+        }
+        if let Some(span) = self.url
+            && self.audience.iter().all(|audience| audience.value() == "sql")
+        {
+            let missing =
+                "a secret URL requires the origins that it may have: add `audience = \"https://hooks.example.com\"`";
+            mistakes.join(syn::Error::new(span, missing));
         }
         if !is_secret {
             return TokenStream::new();
         }
         let joined = |list: &[LitStr]| list.iter().map(LitStr::value).collect::<Vec<_>>().join(" ");
-        let Self { audience, header, token, sign } = self;
-        let [audience, header, token, sign] = [audience, header, token, sign].map(|list| joined(list));
+        let Self { audience, header, token, sign, member, url } = self;
+        let url = url.is_some();
+        let [audience, header, token, sign, member] = [audience, header, token, sign, member].map(|list| joined(list));
         quote! {
             #[schemars(transform = ::blockyard_sdk::SecretUse {
-                audience: #audience, header: #header, token: #token, sign: #sign,
+                audience: #audience, header: #header, token: #token, sign: #sign, url: #url, member: #member,
             })]
         }
     }
@@ -121,6 +137,8 @@ impl FieldAttribute {
             let result = attribute.parse_nested_meta(|meta| {
                 if let Some(list) = parsed.secret.list(&meta.path) {
                     list.push(meta.value()?.parse()?);
+                } else if meta.path.is_ident("url") {
+                    parsed.secret.url = Some(syn::spanned::Spanned::span(&meta.path));
                 } else if meta.path.is_ident("interface") {
                     parsed.interface = Some(meta.value()?.parse()?);
                 } else if meta.path.is_ident("language") {
@@ -129,7 +147,7 @@ impl FieldAttribute {
                     parsed.idempotency_key = Some(syn::spanned::Spanned::span(&meta.path));
                 } else {
                     return Err(meta.error(
-                        "expected `audience = \"…\"`, `header = \"…\"`, `token = \"…\"`, `sign = \"…\"`, `interface = \"…\"`, `language = \"sql\"` or `idempotency_key`",
+                        "expected `audience = \"…\"`, `header = \"…\"`, `token = \"…\"`, `sign = \"…\"`, `member = \"…\"`, `url`, `interface = \"…\"`, `language = \"sql\"` or `idempotency_key`",
                     ));
                 }
                 Ok(())

@@ -24,9 +24,10 @@ use proc_macro::TokenStream;
 ///
 /// A `Secret` field declares its uses: `audience` (`sql`, or the origins of requests that may
 /// contain it), `header` (the headers that may contain it, by default `authorization`), `token`
-/// (the URLs of token endpoints at which it is exchanged) and `sign` (the forms of the strings that
-/// it signs). A `BlockRef<Type>` is a reference to another block. A plain `BlockRef` declares the
-/// interface that it requires: `#[block(interface = "secret-store")]`.
+/// (the URLs of token endpoints at which it is exchanged), `sign` (the forms of the strings that it
+/// signs), `member` (the members of a JSON body that may contain it) and `url` (it is a URL of its
+/// audience, to which requests are sent). A `BlockRef<Type>` is a reference to another block. A plain
+/// `BlockRef` declares the interface that it requires: `#[block(interface = "secret-store")]`.
 ///
 /// `#[block(type = "acme-webhook", version = 2, previous = WebhookV1)]` names the struct of the
 /// previous version, from which a `From` or `TryFrom` implementation converts configurations. See

@@ -46,6 +46,9 @@ enum Credential {
     Bearer(crate::bindings::blockyard::bundle::secrets::Secret),
     Basic(String, crate::bindings::blockyard::bundle::secrets::Secret),
     Token(wit::TokenSource),
+    Scheme(String, crate::bindings::blockyard::bundle::secrets::Secret),
+    Member(String, crate::bindings::blockyard::bundle::secrets::Secret),
+    Url(crate::bindings::blockyard::bundle::secrets::Secret),
 }
 
 /// A header whose value the host derives from a secret.
@@ -100,6 +103,37 @@ pub fn request(method: impl Into<String>, url: impl Into<String>) -> Request {
     }
 }
 
+/// Creates a request to a URL that is itself a secret, such as an incoming webhook. The field of the
+/// secret declares this use: `#[block(audience = "https://hooks.example.com", url)]`.
+///
+/// The bundle knows only the origin of the URL. [`Request::query`] appends parameters to the query of
+/// the secret URL. Redirects are not followed, and the request has no other credentials.
+///
+/// ```
+/// use blockyard_sdk::http;
+/// use blockyard_sdk::prelude::*;
+///
+/// fn post(webhook: &Secret, text: &str) -> Result<()> {
+///     http::to_secret_url("POST", webhook).json(&json!({ "text": text })).send()?.ok().map(drop)
+/// }
+/// ```
+#[must_use]
+pub fn to_secret_url(method: impl Into<String>, url: &Secret<String>) -> Request {
+    let opened = url.handle().and_then(|url| Ok((wit::secret_origin(&url)?, url)));
+    match opened {
+        Ok((origin, url)) => Request { auth: Ok(Credential::Url(url)), ..request(method, origin) },
+        Err(problem) => Request { auth: Err(problem), ..request(method, "") },
+    }
+}
+
+/// Returns the origin of a secret URL, e.g. `https://hooks.example.com`.
+///
+/// # Errors
+/// The secret is not a URL of its audience, or its field does not declare `url`.
+pub fn secret_origin(url: &Secret<String>) -> Result<String> {
+    Ok(wit::secret_origin(&url.handle()?)?)
+}
+
 impl Request {
     /// Adds a header.
     #[must_use]
@@ -138,6 +172,22 @@ impl Request {
     #[must_use]
     pub fn basic(mut self, user: impl Into<String>, password: &Secret<String>) -> Self {
         self.auth = password.handle().map(|password| Credential::Basic(user.into(), password));
+        self
+    }
+
+    /// Sends a secret as `Authorization: SCHEME …`, for a service with a scheme of its own, e.g.
+    /// `GenieKey`.
+    #[must_use]
+    pub fn authorization(mut self, scheme: impl Into<String>, secret: &Secret<String>) -> Self {
+        self.auth = secret.handle().map(|secret| Credential::Scheme(scheme.into(), secret));
+        self
+    }
+
+    /// Sends a secret as a member of the JSON object in the body, to which the host adds it. The field of
+    /// the secret names the member: `#[block(member = "routing_key")]`.
+    #[must_use]
+    pub fn secret_member(mut self, name: impl Into<String>, secret: &Secret<String>) -> Self {
+        self.auth = secret.handle().map(|secret| Credential::Member(name.into(), secret));
         self
     }
 
@@ -181,6 +231,15 @@ impl Request {
         self.header("content-type", "application/json").body(Body::from_bytes("application/json", &text))
     }
 
+    /// Sets the fields of a form as the body (`application/x-www-form-urlencoded`).
+    #[must_use]
+    pub fn form<'a>(self, fields: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let pair = |(name, value)| format!("{}={}", percent_encode(name), percent_encode(value));
+        let text = fields.into_iter().map(pair).collect::<Vec<_>>().join("&");
+        let media_type = "application/x-www-form-urlencoded";
+        self.header("content-type", media_type).body(Body::from_bytes(media_type, text.as_bytes()))
+    }
+
     /// Sends the request. A response of any status is returned as a success; [`Response::ok`] turns
     /// error statuses into problems.
     ///
@@ -199,6 +258,9 @@ impl Request {
             Credential::Bearer(secret) => wit::Auth::Bearer(secret),
             Credential::Basic(user, password) => wit::Auth::Basic((user.clone(), password)),
             Credential::Token(source) => wit::Auth::Token(source),
+            Credential::Scheme(scheme, secret) => wit::Auth::Scheme((scheme.clone(), secret)),
+            Credential::Member(name, secret) => wit::Auth::Member((name.clone(), secret)),
+            Credential::Url(url) => wit::Auth::Url(url),
         };
         let secrets = self.secrets.into_iter().collect::<Result<Vec<_>>>()?;
         let secrets: Vec<wit::SecretHeader<'_>> = secrets

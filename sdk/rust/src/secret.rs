@@ -74,8 +74,8 @@ impl<T: JsonSchema> JsonSchema for Secret<T> {
 }
 
 /// Schema transform that sets the permitted uses of a field on its secrets, including those in a
-/// list, a map or an option. Each member is a string with space-separated items, because attributes
-/// of derive macros do not accept lists.
+/// list, a map or an option. Lists are strings with space-separated items, because attributes of derive
+/// macros do not accept lists.
 #[doc(hidden)]
 #[derive(Clone, Default)]
 pub struct SecretUse {
@@ -87,6 +87,10 @@ pub struct SecretUse {
     pub token: &'static str,
     /// Forms of the strings that the secret may sign.
     pub sign: &'static str,
+    /// Whether the secret is a URL to which requests are sent.
+    pub url: bool,
+    /// Members of the JSON object in a body that may contain the secret.
+    pub member: &'static str,
 }
 
 impl Transform for SecretUse {
@@ -94,10 +98,14 @@ impl Transform for SecretUse {
         let is = |key: &str, value: Value| schema.get(key) == Some(&value);
         if is("writeOnly", true.into()) && is("format", "password".into()) {
             let mut keyword = json!({ "audience": self.audience.split_whitespace().collect::<Vec<_>>() });
-            for (name, items) in [("header", self.header), ("token", self.token), ("sign", self.sign)] {
+            let lists = [("header", self.header), ("token", self.token), ("sign", self.sign), ("member", self.member)];
+            for (name, items) in lists {
                 if !items.is_empty() {
                     keyword[name] = json!(items.split_whitespace().collect::<Vec<_>>());
                 }
+            }
+            if self.url {
+                keyword["url"] = json!(true);
             }
             schema.insert("x-secret".to_owned(), keyword);
         }

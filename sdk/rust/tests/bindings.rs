@@ -79,6 +79,9 @@ macro_rules! signatures {
                 let _ = JwtGrant { token_url: text(), issuer: text(), subject, scopes: vec![text()], key_id };
                 let _ = ClientGrant { token_url: text(), client_id: text(), scopes: vec![text()] };
                 let _ = [Auth::None, Auth::Bearer(key), Auth::Basic((text(), key)), Auth::Token(source)];
+                let _ = Auth::Url(key);
+                let _ = [Auth::Scheme((text(), key)), Auth::Member((text(), key))];
+                let _: fn(&Secret) -> Fallible<String> = imports::http::secret_origin;
                 let _ = [SecretForm::Plain, SecretForm::Base64Sha256]
                     .map(|form| SecretHeader { name: text(), secret: key, form });
             }

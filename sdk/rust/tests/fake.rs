@@ -475,3 +475,65 @@ fn hosts_are_nested_and_independent_of_other_threads() {
     });
     assert!(failure(|| drop(http::get(URL).send())).starts_with("`Request::send` was called outside of a fake host"));
 }
+
+/// A webhook.
+#[derive(Block)]
+#[block(type = "hook", version = 1, title = "Hook")]
+struct Hook {
+    /// URL.
+    #[block(audience = "https://hooks.example.com", url)]
+    url: Secret<String>,
+}
+
+#[operations]
+impl Hook {
+    /// Posts a text.
+    #[operation(write)]
+    fn post(
+        &self,
+        /// Text.
+        text: String,
+    ) -> Result<u16> {
+        let request = http::to_secret_url("POST", &self.url).query([("wait", "true")]);
+        Ok(request.json(&json!({ "text": text })).send()?.status)
+    }
+
+    /// Reads with any method.
+    #[operation(read, safe("POST https://hooks.example.com/"))]
+    fn read(
+        &self,
+        /// HTTP method.
+        method: String,
+    ) -> Result<u16> {
+        Ok(http::to_secret_url(method, &self.url).send()?.status)
+    }
+}
+
+#[test]
+fn a_secret_url_is_compared_by_its_pointer() {
+    let sent = || fake::post("https://hooks.example.com").query([("wait", "true")]).secret_url("/url");
+    let host = Host::new()
+        .secret("/url", "https://Hooks.example.com:443/services/XXXXXXXX?v=1")
+        .http(sent().json(json!({ "text": "hi" })).replies(204))
+        .http(
+            fake::get("https://hooks.example.com")
+                .secret_url("/url")
+                .replies(fake::status(302).header("location", "https://other.example.com/")),
+        );
+    let hook = host.block::<Hook>(json!({}));
+    assert_eq!(hook.call("post", json!({ "text": "hi" })).expect("sent").result(), &json!(204));
+    assert_eq!(hook.call("read", json!({ "method": "GET" })).expect("a redirect").result(), &json!(302));
+    assert_eq!(host.requests()[0].credential, Credential::Url("/url".to_owned()));
+    let posted = catch_unwind(AssertUnwindSafe(|| hook.call("read", json!({ "method": "POST" }))));
+    assert!(posted.is_err(), "no declaration makes a POST to a secret URL safe");
+}
+
+#[test]
+fn a_secret_that_is_not_a_url_is_not_quoted() {
+    for secret in ["swordfish", "https://me:swordfish@hooks.example.com/", "https://hooks.example.com/#swordfish"] {
+        let host = Host::new().secret("/url", secret);
+        let problem = host.block::<Hook>(json!({})).call("post", json!({ "text": "hi" })).expect_err("no URL");
+        assert_eq!(problem.code(), "invalid");
+        assert_eq!(problem.message(), "the secret `/url` is not a URL of its audience");
+    }
+}

@@ -64,13 +64,12 @@ impl HttpView<'_> {
     }
 
     /// Refuses a request that may change data if the operation's effect is `read`. GET, HEAD and
-    /// the requests that the manifest declares safe are allowed.
-    pub(super) fn enforce_effect(&self, method: &str, url: &RequestUrl) -> Result<(), Fault> {
-        let safe = matches!(method, "GET" | "HEAD");
-        if self.call.effect != Effect::Read
-            || safe
-            || self.http.safe.iter().any(|safe| safe.matches(method, url, &self.call.config))
-        {
+    /// the requests that the manifest declares safe are allowed. No declaration covers a secret URL,
+    /// because its path is not known when the declaration is approved.
+    pub(super) fn enforce_effect(&self, method: &str, url: &RequestUrl, to_secret_url: bool) -> Result<(), Fault> {
+        let declared =
+            || !to_secret_url && self.http.safe.iter().any(|safe| safe.matches(method, url, &self.call.config));
+        if self.call.effect != Effect::Read || matches!(method, "GET" | "HEAD") || declared() {
             return Ok(());
         }
         let url = self.call.shown.text(quoted(&format!("{}{}", url.origin, url.path())));

@@ -4,7 +4,8 @@
 //! can only be passed on by handle.
 //!
 //! Redirects are followed for GET and HEAD only. Each hop is checked like a first request, and
-//! secrets are removed once the origin changes. A request without a body is repeated once, with a
+//! secrets are removed once the origin changes. Redirects of a request to a secret URL are not
+//! followed. A request without a body is repeated once, with a
 //! new access token, if the server rejects its token. All other decisions are left to the guest.
 
 mod access;
@@ -12,16 +13,18 @@ pub mod bindings;
 mod client;
 mod connector;
 mod headers;
+mod member;
 mod network;
 mod request;
 mod response;
 mod secret;
+mod secret_url;
 mod token;
 mod view;
 
 use std::time::Duration;
 
-use blockyard_call::{Body, Fault, Problem, limits, quoted, trace};
+use blockyard_call::{Body, Fault, Problem, Secret, limits, quoted, trace};
 use blockyard_model::{RequestUrl, SecretValue};
 use http::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue, USER_AGENT as USER_AGENT_HEADER};
 use http::{Method, StatusCode};
@@ -54,6 +57,11 @@ pub fn add_to_linker<T: Send + 'static>(
 }
 
 impl Host for HttpView<'_> {
+    async fn secret_origin(&mut self, url: Resource<Secret>) -> Result<String, Fault> {
+        let _traced = trace::inner_call("http.secret-origin");
+        Ok(self.secret_url(&url)?.url.origin.to_string())
+    }
+
     async fn send(
         &mut self,
         request: Request,
@@ -72,14 +80,15 @@ impl Host for HttpView<'_> {
             let message = format!("the request has {count} headers; the limit is {}", limits::HTTP_HEADERS);
             return Err(Problem::new("invalid", message).into());
         }
-        let method = Method::from_bytes(request.method.as_bytes())
-            .ok()
-            .filter(|method| !matches!(*method, Method::CONNECT | Method::TRACE))
-            .ok_or_else(|| {
-                Problem::new("invalid", format!("`{}` is not a supported HTTP method", quoted(&request.method)))
-            })?;
+        let method = method(&request.method)?;
         let url = RequestUrl::parse(&request.url).map_err(|error| Problem::new("invalid", error.to_string()))?;
-        self.enforce_effect(method.as_str(), &url)?;
+        let (mut secret_url, mut member) = (None, None);
+        match &auth {
+            Auth::Url(secret) => secret_url = Some(Self::sent_to(self.secret_url(secret)?, &url)?),
+            Auth::Member((name, secret)) => member = Some(self.member(name, secret, &url)?),
+            _ => {}
+        }
+        self.enforce_effect(method.as_str(), &url, secret_url.is_some())?;
         self.permit(&url.origin)?;
         traced.origin(&url.origin);
         let beside_a_secret = !self.call.may_echo(&url.origin).is_empty();
@@ -104,15 +113,16 @@ impl Host for HttpView<'_> {
         }
         let bytes = injected.iter().map(|header| header.name.as_str().len() + header.value.len()).sum();
         let headers = headers::checked(&request.headers, &names, bytes, beside_a_secret)?;
-        let upload = match body {
-            Some(body) => {
+        let upload = match (member, body) {
+            (Some(member), body) => Some(self.with_member(&member, body)?),
+            (None, Some(body)) => {
                 let (stream, size) = self.call.take_body(body, &url)?;
                 Some(Upload::stream(stream, size))
             }
-            None => None,
+            (None, None) => None,
         };
         let time = time.unwrap_or_else(|| sending(upload.as_ref()));
-        let outgoing = Outgoing { method, url, headers, injected, token };
+        let outgoing = Outgoing { method, url, secret_url, headers, injected, token };
         let response = tokio::time::timeout(time, self.follow(outgoing, upload)).await;
         response.unwrap_or_else(|_| {
             Err(Problem::new("timeout", format!("no response within {} ms", time.as_millis())).retryable().into())
@@ -192,14 +202,26 @@ impl HttpView<'_> {
             headers.insert(AUTHORIZATION, bearer(&token)?);
             used = Some(token);
         }
+        let mut url = &outgoing.url;
+        if let Some(secret) = &outgoing.secret_url {
+            self.for_origin(std::slice::from_ref(&secret.secret), &outgoing.url)?;
+            url = &secret.url;
+        }
         let mut request = http::Request::builder()
             .method(outgoing.method.clone())
-            .uri(outgoing.url.to_string())
+            .uri(url.to_string())
             .body(upload)
             .map_err(|error| Problem::new("invalid", error.to_string()))?;
         *request.headers_mut() = headers;
         Ok((request, used))
     }
+}
+
+/// Parses a method that a bundle may use.
+fn method(text: &str) -> Result<Method, Problem> {
+    let method = Method::from_bytes(text.as_bytes()).ok();
+    let method = method.filter(|method| !matches!(*method, Method::CONNECT | Method::TRACE));
+    method.ok_or_else(|| Problem::new("invalid", format!("`{}` is not a supported HTTP method", quoted(text))))
 }
 
 /// Returns the timeout of a request whose bundle sets none. An upload of known size adds time

@@ -54,7 +54,8 @@ impl HttpView<'_> {
     ) -> Result<Option<RequestUrl>, Problem> {
         let leads = matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308);
         let Some(location) = response.headers().get(LOCATION) else { return Ok(None) };
-        if !leads || !matches!(outgoing.method, Method::GET | Method::HEAD) {
+        // A secret URL leads to no other URL: the guest receives the redirect, masked.
+        if !leads || outgoing.secret_url.is_some() || !matches!(outgoing.method, Method::GET | Method::HEAD) {
             return Ok(None);
         }
         let from = &outgoing.url;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use blockyard_call::{Fault, Problem, Secret, quoted};
+use blockyard_call::{Fault, Problem, Secret, limits, quoted};
 use blockyard_model::{Digest, Pointer, RequestUrl, SecretValue};
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use wasmtime::component::Resource;
@@ -22,7 +22,8 @@ impl HttpView<'_> {
     /// Returns the credentials of a request: a header, or the source of its access token.
     pub(super) fn credential(&mut self, auth: Auth) -> Result<(Option<Injected>, Option<TokenSource>), Fault> {
         let header = match auth {
-            Auth::None => return Ok((None, None)),
+            // A secret in the URL or in the body adds no header.
+            Auth::None | Auth::Url(_) | Auth::Member(_) => return Ok((None, None)),
             Auth::Token(source) => return Ok((None, Some(self.call.table.get(&source)?.clone()))),
             Auth::Bearer(secret) => {
                 let (secret, value) = self.secret(&secret)?;
@@ -43,6 +44,17 @@ impl HttpView<'_> {
                 let encoded = SecretValue::new(STANDARD.encode(pair.as_bytes()));
                 self.call.add_secret(&encoded);
                 let value = sensitive(&format!("Basic {}", encoded.expose()))?;
+                Injected { name: AUTHORIZATION, value, secret }
+            }
+            Auth::Scheme((scheme, secret)) => {
+                let (secret, value) = self.secret(&secret)?;
+                self.may_hold(&AUTHORIZATION, &secret)?;
+                self.call.check_for_secrets([scheme.as_bytes()])?;
+                if !is_scheme(&scheme) {
+                    let message = format!("`{}` is not a scheme of the header `authorization`", quoted(&scheme));
+                    return Err(Problem::new("invalid", message).into());
+                }
+                let value = sensitive(&format!("{scheme} {}", value.expose()))?;
                 Injected { name: AUTHORIZATION, value, secret }
             }
         };
@@ -197,6 +209,13 @@ pub(super) fn bearer(token: &SecretValue) -> Result<HeaderValue, Problem> {
     sensitive(&format!("Bearer {}", token.expose()))
 }
 
+/// Checks the name of a scheme (RFC 9110, section 11.1). It has letters, digits and `-` only: the other
+/// characters of a token occur in no registered scheme.
+fn is_scheme(text: &str) -> bool {
+    (1..=limits::AUTH_SCHEME_BYTES).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
 /// Creates a header value that is hidden in debug output.
 fn sensitive(text: &str) -> Result<HeaderValue, Problem> {
     let mut value = HeaderValue::from_str(text).map_err(|_| {
@@ -204,4 +223,19 @@ fn sensitive(text: &str) -> Result<HeaderValue, Problem> {
     })?;
     value.set_sensitive(true);
     Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scheme_is_one_word() {
+        for scheme in ["GenieKey", "Bearer", "AWS4-HMAC-SHA256", "Token"] {
+            assert!(is_scheme(scheme), "{scheme}");
+        }
+        for scheme in ["", "Genie Key", "a\r\nHost:", "a:", "token=", "\u{e9}", &"a".repeat(65)] {
+            assert!(!is_scheme(scheme), "{scheme:?}");
+        }
+    }
 }

@@ -197,6 +197,13 @@ pub(crate) fn field(text: &str) -> Option<String> {
     fine.then(|| field.to_owned())
 }
 
+impl From<Origin> for OriginPattern {
+    /// Returns the pattern that matches this origin only.
+    fn from(origin: Origin) -> Self {
+        Self(Kind::Exact(origin))
+    }
+}
+
 impl FromStr for OriginPattern {
     type Err = OriginError;
     fn from_str(text: &str) -> Result<Self, OriginError> {

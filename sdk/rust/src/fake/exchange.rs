@@ -155,6 +155,27 @@ impl Exchange {
         self.credential(ExpectedCredential::Exactly(Credential::Basic(user.to_owned(), pointer.to_owned())))
     }
 
+    /// Expects an `Authorization` header with a scheme, and the secret at a JSON Pointer as its
+    /// credentials.
+    #[must_use]
+    pub fn authorization(self, scheme: &str, pointer: &str) -> Self {
+        self.credential(ExpectedCredential::Exactly(Credential::Scheme(scheme.to_owned(), pointer.to_owned())))
+    }
+
+    /// Expects the secret at a JSON Pointer as a member of the body, which the host adds to the one that
+    /// the block sends.
+    #[must_use]
+    pub fn secret_member(self, name: &str, pointer: &str) -> Self {
+        self.credential(ExpectedCredential::Exactly(Credential::Member(name.to_owned(), pointer.to_owned())))
+    }
+
+    /// Expects the secret at a JSON Pointer as the URL to which the request is sent. The URL of the
+    /// exchange is the origin of the secret URL.
+    #[must_use]
+    pub fn secret_url(self, pointer: &str) -> Self {
+        self.credential(ExpectedCredential::Exactly(Credential::Url(pointer.to_owned())))
+    }
+
     /// Expects an access token of the token server at a URL.
     #[must_use]
     pub fn token(self, token_url: &str) -> Self {
@@ -308,6 +329,9 @@ fn shown(credential: &Credential) -> String {
         Credential::None => "none".to_owned(),
         Credential::Bearer(pointer) => format!("bearer {pointer}"),
         Credential::Basic(user, pointer) => format!("basic {user}:{pointer}"),
+        Credential::Scheme(scheme, pointer) => format!("{scheme} {pointer}"),
+        Credential::Member(name, pointer) => format!("member {name} from {pointer}"),
+        Credential::Url(pointer) => format!("secret URL {pointer}"),
         Credential::Token(grant) if grant.scopes.is_empty() => format!("token of {}", grant.token_url),
         Credential::Token(grant) => format!("token of {} with the scopes {}", grant.token_url, grant.scopes.join(" ")),
     }

@@ -30,13 +30,18 @@ impl Effect {
         matches!(self, Self::Read { .. })
     }
 
-    /// Checks that the operation may send a request.
+    /// Checks that the operation may send a request. No declaration covers a secret URL.
     ///
     /// # Panics
     /// Panics for a request that the operation must not send. The host ends the call in this case.
-    pub(super) fn enforce(&self, method: &str, url: &Url) {
+    pub(super) fn enforce(&self, method: &str, url: &Url, to_secret_url: bool) {
         let Self::Read { operation, safe, config } = self else { return };
-        let is_safe = matches!(method, "GET" | "HEAD") || safe.iter().any(|safe| matches(safe, method, url, config));
+        let is_declared = || safe.iter().any(|safe| matches(safe, method, url, config));
+        let is_safe = matches!(method, "GET" | "HEAD") || !to_secret_url && is_declared();
+        assert!(
+            is_safe || !to_secret_url,
+            "the operation `{operation}` has the effect `read` and must not send `{method}` to a secret URL"
+        );
         assert!(
             is_safe,
             "the operation `{operation}` has the effect `read` and must not send `{method} {}`; if the request \

@@ -104,7 +104,7 @@ pub struct ClientGrant {
     pub scopes: Vec<String>,
 }
 
-/// The `Authorization` header that the host adds to a request.
+/// The credentials that the host adds to a request.
 #[derive(Debug)]
 pub enum Auth<'a> {
     /// None.
@@ -115,6 +115,12 @@ pub enum Auth<'a> {
     Basic((String, &'a Secret)),
     /// An access token of a token source.
     Token(&'a TokenSource),
+    /// A scheme, and a secret as its credentials.
+    Scheme((String, &'a Secret)),
+    /// The name of a member of the JSON object in the body, and a secret as its value.
+    Member((String, &'a Secret)),
+    /// A secret URL, to which the request is sent.
+    Url(&'a Secret),
 }
 
 /// A header that the host derives from a secret.
@@ -181,6 +187,20 @@ impl fmt::Debug for TokenSource {
     }
 }
 
+/// Returns the origin of a secret URL.
+///
+/// # Errors
+/// The secret is not a URL.
+pub fn secret_origin(url: &Secret) -> Result<String, Problem> {
+    let pointer = url.pointer();
+    let parsed = Url::parse(&current("http::secret_origin").secrets.borrow()[&pointer]);
+    // The error of the parser quotes the URL.
+    parsed.map(|url| url.origin).map_err(|_| {
+        let message = format!("the secret `{pointer}` is not a URL of its audience");
+        Problem::new("invalid", message).hint("store the complete URL, as the service shows it")
+    })
+}
+
 /// Sends a request to the script of the fake host.
 ///
 /// # Errors
@@ -205,7 +225,19 @@ pub fn send(
         return Err(invalid(format!("`{}` is not a supported HTTP method", request.method)));
     }
     let url = Url::parse(&request.url).map_err(invalid)?;
-    state.effect.borrow().enforce(&request.method, &url);
+    if let Auth::Url(secret) = auth {
+        let origin = secret_origin(secret)?;
+        if url.origin != origin || url.path != "/" {
+            let pointer = secret.pointer();
+            return Err(invalid(format!(
+                "a request to the URL in the secret `{pointer}` must name its origin, `{origin}`, without a path"
+            )));
+        }
+    }
+    if let Auth::Member((name, _)) = auth {
+        check_member(name, body.as_ref())?;
+    }
+    state.effect.borrow().enforce(&request.method, &url, matches!(auth, Auth::Url(_)));
     check_headers(request, auth, secret_headers)?;
     let sent = SentRequest {
         method: request.method.clone(),
@@ -216,6 +248,9 @@ pub fn send(
             Auth::Bearer(secret) => Credential::Bearer(secret.pointer()),
             Auth::Basic((user, password)) => Credential::Basic(user.clone(), password.pointer()),
             Auth::Token(source) => Credential::Token(source.0.clone()),
+            Auth::Scheme((scheme, secret)) => Credential::Scheme(scheme.clone(), secret.pointer()),
+            Auth::Member((name, secret)) => Credential::Member(name.clone(), secret.pointer()),
+            Auth::Url(secret) => Credential::Url(secret.pointer()),
         },
         secret_headers: secret_headers.iter().map(|header| (header.name.clone(), header.secret.pointer())).collect(),
         timeout: request.timeout_ms.map(|milliseconds| Duration::from_millis(milliseconds.into()).min(TIME)),
@@ -224,14 +259,17 @@ pub fn send(
     follow(&state, sent, url)
 }
 
-/// Sends a request and follows redirects, for GET and HEAD only.
+/// Sends a request and follows redirects, for GET and HEAD only. Those of a secret URL are not
+/// followed.
 fn follow(state: &State, mut sent: SentRequest, mut url: Url) -> Result<Response, Problem> {
     for _ in 0..=REDIRECTS {
         let has_secret = sent.credential != Credential::None || !sent.secret_headers.is_empty();
         let answer = answered(state, sent.clone())?;
         let location = answer.headers.iter().find(|(name, _)| name == "location").map(|(_, value)| value.as_str());
         let leads = matches!(answer.status, 301 | 302 | 303 | 307 | 308);
-        let Some(location) = location.filter(|_| leads && matches!(sent.method.as_str(), "GET" | "HEAD")) else {
+        let is_followed =
+            matches!(sent.method.as_str(), "GET" | "HEAD") && !matches!(sent.credential, Credential::Url(_));
+        let Some(location) = location.filter(|_| leads && is_followed) else {
             return Ok(response(answer, has_secret));
         };
         let target = if location.starts_with('/') { format!("{}{location}", url.origin) } else { location.to_owned() };
@@ -285,10 +323,23 @@ fn is_complete(status: u16, headers: &[(String, String)]) -> bool {
     is_plain && !matches!(status, 206 | 226) && !((200..300).contains(&status) && has("content-range"))
 }
 
+/// Refuses a body to which the host cannot add a member.
+fn check_member(name: &str, body: Option<&Body>) -> Result<(), Problem> {
+    let bytes = body.and_then(Body::written).unwrap_or_default();
+    let Ok(object) = serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(&bytes) else {
+        return Err(Problem::new("invalid", "the body must be a JSON object that the bundle wrote"));
+    };
+    if object.contains_key(name) {
+        let message = format!("the body has a member `{name}`, which the host adds from a secret");
+        return Err(Problem::new("invalid", message));
+    }
+    Ok(())
+}
+
 /// Refuses headers that the host sets, and two sources of one header.
 fn check_headers(request: &Request, auth: &Auth<'_>, secret_headers: &[SecretHeader<'_>]) -> Result<(), Problem> {
     let mut added: Vec<String> = secret_headers.iter().map(|header| header.name.to_ascii_lowercase()).collect();
-    if !matches!(auth, Auth::None) {
+    if !matches!(auth, Auth::None | Auth::Url(_) | Auth::Member(_)) {
         added.push("authorization".to_owned());
     }
     if let Some(twice) = added.iter().enumerate().find_map(|(at, name)| added[..at].contains(name).then_some(name)) {

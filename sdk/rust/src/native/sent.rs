@@ -13,7 +13,7 @@ pub struct SentRequest {
     pub url: String,
     /// Headers that the block set, in their order.
     pub headers: Vec<(String, String)>,
-    /// Credentials that the host adds as the `Authorization` header.
+    /// Credentials that the host adds, as the `Authorization` header or as the URL.
     pub credential: Credential,
     /// Headers that the host adds: the name, and the JSON Pointer of the secret.
     pub secret_headers: Vec<(String, String)>,
@@ -34,6 +34,13 @@ pub enum Credential {
     Basic(String, String),
     /// An access token that the host obtains.
     Token(Grant),
+    /// A scheme of the `Authorization` header, and a secret as its credentials.
+    Scheme(String, String),
+    /// The name of a member of the body, and the secret that is its value. [`SentRequest::body`] does not
+    /// contain it.
+    Member(String, String),
+    /// A secret URL, to which the host sends the request. [`SentRequest::url`] is its origin.
+    Url(String),
 }
 
 /// Grant by which the host obtains an access token.

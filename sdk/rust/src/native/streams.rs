@@ -85,6 +85,14 @@ impl Body {
         }
     }
 
+    /// Returns the remaining bytes of a body that was created by `from_bytes` or `take`.
+    pub(super) fn written(&self) -> Option<Vec<u8>> {
+        match &self.content().source {
+            Source::Bytes { all, at } => Some(all[*at..].to_vec()),
+            _ => None,
+        }
+    }
+
     /// Returns the remaining bytes, as the host reads them.
     pub(crate) fn drain(&self) -> Result<Vec<u8>, Problem> {
         self.content().readable = true;

@@ -47,4 +47,13 @@ enum Choice {
     One,
 }
 
+/// A secret URL without an origin.
+#[derive(Block)]
+#[block(type = "acme", version = 1)]
+struct Hook {
+    /// URL.
+    #[block(audience = "sql", url)]
+    url: Secret<String>,
+}
+
 fn main() {}

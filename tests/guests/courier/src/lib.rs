@@ -1,7 +1,9 @@
 //! A bundle that sends valid and forbidden HTTP requests.
 
+mod hook;
 mod thief;
 
+use hook::Hook;
 use thief::Thief;
 
 use std::collections::BTreeMap;
@@ -384,7 +386,7 @@ fn slowly(body: &Body) -> Result<String> {
 bundle! {
     name: "courier",
     description: "Requests, well and badly sent",
-    types: [Courier, Round, Thief],
+    types: [Courier, Round, Thief, Hook],
     capabilities: [
         "http {config.base_url}",
         "http {config.token_url}",
