@@ -16,7 +16,20 @@ const TESTED: [(&str, &[&str]); 6] = [
     ("credentials", &["gcp-credentials"]),
     ("database", &["bigquery-warehouse", "sql-database"]),
     ("job", &["bigquery-warehouse"]),
-    ("notification", &["webhook"]),
+    (
+        "notification",
+        &[
+            "discord-webhook",
+            "email",
+            "mattermost-webhook",
+            "ms-teams-webhook",
+            "opsgenie",
+            "pagerduty",
+            "slack-webhook",
+            "twilio-sms",
+            "webhook",
+        ],
+    ),
     ("object-storage", &["gcs-bucket"]),
     ("secret-store", &["gcp-secret"]),
 ];

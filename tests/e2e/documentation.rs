@@ -69,10 +69,12 @@ fn book_commands_run() {
                 std::fs::write(cloud.yard.path("flights.csv"), "from,to\nEWR,IAH\n").expect("a file");
                 run_on(&cloud.yard, "google-cloud.md", found);
             }
-        } else if path.ends_with("http.md") {
+        } else if let Some((page, name)) =
+            [("http.md", "http"), ("notifications.md", "notify")].into_iter().find(|(page, _)| path.ends_with(page))
+        {
             let yard = TestYard::new();
-            yard.ok(&["install", &bundle("http"), "--yes"]);
-            run_on(&yard, "http.md", found);
+            yard.ok(&["install", &bundle(name), "--yes"]);
+            run_on(&yard, page, found);
         } else if !found.is_empty() {
             run_all(&path.display().to_string(), found);
         }

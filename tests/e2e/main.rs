@@ -49,6 +49,7 @@ mod malformed_inputs;
 mod memory;
 mod mysql;
 mod new;
+mod notify;
 mod objects;
 mod oci;
 mod oracles;
