@@ -134,7 +134,10 @@ pub(crate) enum Command {
     /// Show one block type: fields, secrets, and operations with their arguments.
     #[command(after_help = "Example:\n  blockyard type sql-database")]
     Type(Type),
-    /// Create a block. On a terminal, prompts for each field if no values are given.
+    /// Create a block. On a terminal, prompts for each field that applies if no values are given.
+    ///
+    /// Each answer is validated at once. `@FILE` as an answer reads a file, Esc leaves out the remaining
+    /// optional fields, and Ctrl-C ends without a change. At the end, the equivalent command is shown.
     #[command(
         after_help = "Example:\n  blockyard create sql-database/flights --set dialect=sqlite --set database=/tmp/flights.db"
     )]

@@ -173,6 +173,18 @@ impl Context {
         Ok((url, config))
     }
 
+    /// Returns the option for the selected yard, for commands that are shown to the user. Empty if the
+    /// yard is selected by a variable or by default, or if its URL may contain a password.
+    pub(crate) fn yard_option(&self) -> Vec<String> {
+        let by_variable = |yard: &String| std::env::var("BLOCKYARD_YARD").is_ok_and(|value| value == *yard);
+        match &self.yard {
+            Some(yard) if !by_variable(yard) && (!yard.contains(':') || yard.starts_with("sqlite:")) => {
+                vec!["--yard".to_owned(), yard.clone()]
+            }
+            _ => Vec::new(),
+        }
+    }
+
     fn yard_config(&self, key: KeySource, settings: &Settings) -> YardConfig {
         let base = base().ok();
         let data = base.as_ref().map(|base| base.data_dir().join("blockyard"));

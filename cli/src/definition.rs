@@ -1,6 +1,7 @@
 //! Text of block types and manifests. All commands that describe a bundle or a type use it, so that they agree.
 
 use blockyard::model::form::{self, FieldKind};
+use blockyard::model::reference::PermittedTarget;
 use blockyard::model::{Pointer, Schema, visible};
 use blockyard::{CapabilityView, Json, TypeView};
 
@@ -90,6 +91,13 @@ pub(crate) fn create_options(schema: &Schema) -> Vec<String> {
         FieldKind::Secret => format!("--secret {}", field.pointer.dotted()),
         FieldKind::Choice(words) => {
             format!("--set {}={}", field.pointer.dotted(), words.first().map_or("…", String::as_str))
+        }
+        FieldKind::Reference(targets) => {
+            let slug = targets.iter().find_map(|target| match target {
+                PermittedTarget::Type(slug) => Some(slug.as_str()),
+                PermittedTarget::Interface(_) => None,
+            });
+            format!("--set {}={}/NAME", field.pointer.dotted(), slug.unwrap_or("TYPE"))
         }
         _ => format!("--set {}={}", field.pointer.dotted(), example(schema, &field.pointer)),
     });

@@ -1,16 +1,15 @@
-//! Field values from command-line options, files and interactive questions.
+//! Field values from command-line options and files, and from prompts for secrets.
 
 use std::path::Path;
 
-use blockyard::model::form::{self, FieldKind};
-use blockyard::model::visible;
 use blockyard::model::{PlainDocument, Pointer, Schema, SecretSource, SecretValue, exact};
 use blockyard::{Error, ErrorKind, Json, Patch, SecretInput};
 use zeroize::Zeroizing;
 
 use crate::arguments::Fields;
 use crate::input::read;
-use crate::terminal::Terminal;
+use crate::prompt::secret;
+use crate::terminal::{Failure, Terminal, Unchanged};
 
 impl Fields {
     /// Returns whether no value is given.
@@ -20,7 +19,7 @@ impl Fields {
 
     /// Reads all values: from files, from standard input, and from prompts for secrets. A value is parsed by the type that the schema
     /// gives its field.
-    pub(crate) fn into_patch(self, schema: &Schema, terminal: &Terminal) -> Result<Patch, Error> {
+    pub(crate) fn into_patch(self, schema: &Schema, terminal: &Terminal) -> Result<Patch, Failure> {
         let mut patch = Patch::default();
         let mut stdin_taken = false;
         if let Some(path) = &self.json_config {
@@ -33,7 +32,7 @@ impl Fields {
             let (field, value) = pair(&assignment, "--set")?;
             let pointer = Pointer::from_dotted(field);
             if schema.is_secret(&pointer) {
-                return Err(exposed_secret(field));
+                return Err(exposed_secret(field).into());
             }
             let parse = |text: &str| {
                 schema
@@ -56,9 +55,9 @@ impl Fields {
                 None => (secret.as_str(), None),
             };
             let input = match source {
-                None => SecretInput::Value(not_empty(field, ask(field, terminal)?)?),
+                None => ask(field, terminal)?,
                 Some("-") if stdin_taken => {
-                    return Err(Error::new(ErrorKind::Usage, "standard input can be read only once").hint("use `--secret FIELD=@FILE` for one of them"));
+                    return Err(Error::new(ErrorKind::Usage, "standard input can be read only once").hint("use `--secret FIELD=@FILE` for one of them").into());
                 }
                 Some("-") => {
                     stdin_taken = true;
@@ -128,62 +127,6 @@ fn secret_inside(schema: &Schema, field: &Pointer, value: &Json) -> Option<Point
     pointers.into_iter().find(|pointer| alone.0.pointer(pointer.as_str()).is_some_and(Json::is_string))
 }
 
-/// Prompts for each field of a schema, in schema order.
-pub(crate) fn ask_all(schema: &Schema, terminal: &Terminal) -> Result<Patch, Error> {
-    ask_some(schema, terminal, |_| true)
-}
-
-/// Prompts for the selected fields of a schema, in schema order.
-pub(crate) fn ask_some(
-    schema: &Schema,
-    terminal: &Terminal,
-    selects: impl Fn(&Pointer) -> bool,
-) -> Result<Patch, Error> {
-    let mut patch = Patch::default();
-    for field in form::fields(schema).into_iter().filter(|field| selects(&field.pointer)) {
-        let name = field.pointer.dotted();
-        terminal.note("");
-        terminal.note(&visible::paragraph(&field.description));
-        if field.kind == FieldKind::Secret {
-            let secret = ask(&name, terminal)?;
-            if !secret.expose().is_empty() {
-                patch.secrets.push((field.pointer, SecretInput::Value(secret)));
-            }
-            continue;
-        }
-        let default = field
-            .default
-            .as_ref()
-            .map(|default| form::answer_text(&field, default).unwrap_or_else(|| default.to_string()));
-        let note = match (&field.kind, field.required) {
-            (FieldKind::Choice(words), _) => format!(" ({})", visible::line(&words.join(", "))),
-            (FieldKind::Json, _) => " (JSON)".to_owned(),
-            (_, false) => " (optional)".to_owned(),
-            _ => String::new(),
-        };
-        let answered = loop {
-            // A schema may contain arbitrary text, so everything shown of it is escaped, including
-            // the default.
-            let shown = default.as_ref().map(|default| format!(" [{}]", visible::line(default))).unwrap_or_default();
-            let prompt = format!("{}{note}{shown}", visible::line(&name));
-            let question = dialoguer::Input::<String>::new().with_prompt(prompt).allow_empty(true);
-            let mut text = question.interact_text().map_err(not_answered)?;
-            if text.is_empty() {
-                text = default.clone().unwrap_or_default();
-            }
-            match form::answer(&field, text.trim()) {
-                Ok(None) if field.required => terminal.note("a value is required"),
-                Ok(answer) => break answer,
-                Err(expected) => terminal.note(&expected),
-            }
-        };
-        if let Some(value) = answered {
-            patch.set.push((field.pointer, value));
-        }
-    }
-    Ok(patch)
-}
-
 /// Splits `NAME=VALUE`.
 pub(crate) fn pair<'a>(text: &'a str, flag: &str) -> Result<(&'a str, &'a str), Error> {
     match text.split_once('=') {
@@ -193,18 +136,19 @@ pub(crate) fn pair<'a>(text: &'a str, flag: &str) -> Result<(&'a str, &'a str), 
     }
 }
 
-fn ask(field: &str, terminal: &Terminal) -> Result<SecretValue, Error> {
+/// Prompts for a secret.
+fn ask(field: &str, terminal: &Terminal) -> Result<SecretInput, Failure> {
     if !terminal.can_ask() {
         return Err(Error::new(ErrorKind::Usage, format!("cannot prompt for the secret `{field}` without a terminal"))
-            .hint(format!("use `--secret {field}=-` for standard input, `{field}=@FILE`, `{field}=env:NAME` or `{field}=file:PATH`")));
+            .hint(format!("use `--secret {field}=-` for standard input, `{field}=@FILE`, `{field}=env:NAME` or `{field}=file:PATH`"))
+            .into());
     }
-    let answer = dialoguer::Password::new()
-        .with_prompt(format!("{} (not shown)", visible::line(field)))
-        .allow_empty_password(true)
-        .interact();
-    answer.map(SecretValue::new).map_err(not_answered)
-}
-
-fn not_answered(error: dialoguer::Error) -> Error {
-    Error::new(ErrorKind::Usage, "cannot read the answer from the terminal").because(error)
+    let _unchanged = Unchanged::begin();
+    match secret::ask(field, "", terminal)? {
+        Some(secret::Secret { input: SecretInput::Value(secret), .. }) => {
+            Ok(SecretInput::Value(not_empty(field, secret)?))
+        }
+        Some(secret) => Ok(secret.input),
+        None => Ok(SecretInput::Value(not_empty(field, SecretValue::new(String::new()))?)),
+    }
 }

@@ -2,6 +2,7 @@
 //! prints the result. It contains no business logic.
 
 mod arguments;
+mod command_line;
 mod commands;
 mod completion;
 mod context;
@@ -13,12 +14,14 @@ mod hints;
 mod in_use;
 mod input;
 mod interrupt;
+mod interview;
 mod lock;
 mod origin;
 mod outcome;
 mod output;
 mod progress;
 mod project;
+mod prompt;
 #[cfg(test)]
 mod reference;
 mod registries;
@@ -36,13 +39,16 @@ use std::process::ExitCode;
 
 use arguments::Cli;
 use context::Context;
-use terminal::{Failure, Terminal};
+use terminal::{Failure, Terminal, Unchanged};
 
 /// Exit code after an interrupt, following the shell convention: 128 plus the signal number (SIGINT
 /// is 2).
 const INTERRUPTED: u8 = 130;
 /// Time that a command has to shut down cleanly after an interrupt.
 const GRACE: std::time::Duration = std::time::Duration::from_millis(400);
+
+/// Message of an interrupt before anything was changed.
+const NOTHING_CHANGED: &str = "interrupted; nothing was changed";
 
 /// Source location of the last panic.
 static PANIC: std::sync::Mutex<Option<String>> = std::sync::Mutex::new(None);
@@ -70,12 +76,16 @@ fn main() -> ExitCode {
         Err(error) => return terminal.fail(&error),
     };
     let echo = terminal::Echo::now();
+    let screen = terminal.clone();
     runtime.spawn(async move {
         interrupt::interrupted().await;
         // A blocking read from the terminal does not observe the signal, so the process exits
         // regardless.
         tokio::time::sleep(GRACE).await;
         echo.restore();
+        if Unchanged::is_current() {
+            screen.prompt(NOTHING_CHANGED);
+        }
         std::process::exit(i32::from(INTERRUPTED));
     });
     let work = async {
@@ -97,6 +107,10 @@ fn main() -> ExitCode {
         Err(Failure::Error(error)) => context.terminal.fail(&error),
         // A closed pipe (`| head`) is intended by its reader and is not an error.
         Err(Failure::ClosedPipe) => ExitCode::SUCCESS,
+        Err(Failure::Canceled) => {
+            context.terminal.prompt(NOTHING_CHANGED);
+            ExitCode::from(INTERRUPTED)
+        }
         Err(Failure::Interrupted) => {
             context
                 .terminal

@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use blockyard::model::visible;
 use blockyard::{Error, ErrorKind};
@@ -52,6 +53,33 @@ pub(crate) enum Failure {
     ClosedPipe,
     /// Ctrl-C or SIGTERM.
     Interrupted,
+    /// Ctrl-C instead of an answer, before anything was changed.
+    Canceled,
+}
+
+/// True while an interrupt changes nothing.
+static UNCHANGED: AtomicBool = AtomicBool::new(false);
+
+/// Marks the part of a command in which nothing was changed yet, for the message of an interrupt.
+#[derive(Debug)]
+pub(crate) struct Unchanged;
+
+impl Unchanged {
+    pub(crate) fn begin() -> Self {
+        UNCHANGED.store(true, Ordering::Relaxed);
+        Self
+    }
+
+    /// Returns whether such a part is running.
+    pub(crate) fn is_current() -> bool {
+        UNCHANGED.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Unchanged {
+    fn drop(&mut self) {
+        UNCHANGED.store(false, Ordering::Relaxed);
+    }
 }
 
 impl From<Error> for Failure {

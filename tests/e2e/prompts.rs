@@ -10,6 +10,7 @@ use std::time::Duration;
 use blockyard_tests::environment::program;
 use blockyard_tests::{Backend, TestYard, bundle};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
 use serde_json::json;
 
 /// A command that runs on a terminal.
@@ -28,9 +29,18 @@ impl Conversation {
     }
 
     pub(crate) fn with(command: &mut Command) -> Self {
+        Self::sized(command, 0)
+    }
+
+    /// Runs a command on a terminal with this number of columns; 0 if the terminal does not report one.
+    pub(crate) fn sized(command: &mut Command, columns: u16) -> Self {
         let master: OwnedFd = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a pseudo-terminal");
         grantpt(&master).expect("granted");
         unlockpt(&master).expect("unlocked");
+        if columns > 0 {
+            let size = Winsize { ws_row: 50, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+            tcsetwinsize(&master, size).expect("a size");
+        }
         let name = ptsname(&master, Vec::new()).expect("its name").into_string().expect("a path");
         let end = || Stdio::from(File::options().read(true).write(true).open(&name).expect("the other end"));
         let child = command.env("TERM", "xterm").stdin(end()).stdout(end()).stderr(end()).spawn().expect("it runs");
@@ -56,8 +66,13 @@ impl Conversation {
 
     /// Waits for a prompt and answers it.
     pub(crate) fn answer(&mut self, question: &str, answer: &str) {
+        self.press(question, &format!("{answer}\r"));
+    }
+
+    /// Waits for a prompt and presses keys.
+    pub(crate) fn press(&mut self, question: &str, keys: &str) {
         self.wait_for(question);
-        self.terminal.write_all(format!("{answer}\r").as_bytes()).expect("written");
+        self.terminal.write_all(keys.as_bytes()).expect("written");
     }
 
     /// Waits for a prompt and interrupts the program (Ctrl-C) instead of answering.
@@ -95,17 +110,20 @@ impl Conversation {
 fn create_prompts_for_fields_without_echoing_secrets() {
     let yard = TestYard::new();
     let mut conversation = Conversation::begin(&yard, &["create", "sql-database/w"]);
-    conversation.answer("dialect (sqlite, postgres, mysql)", "oracle");
-    conversation.answer("expected one of sqlite, postgres, mysql", "");
-    conversation.answer("a value is required", "postgres");
-    conversation.answer("database", "warehouse");
-    conversation.answer("host (optional)", "db.example.com");
-    conversation.answer("port (optional)", "many");
-    conversation.answer("expected an integer", "5433");
-    conversation.answer("username (optional)", "loader");
-    conversation.answer("password (not shown)", "asked-secret-5519");
-    conversation.answer("ca (optional)", "");
-    conversation.answer("options (JSON)", "");
+    conversation.answer("dialect (required): ", "oracle");
+    conversation.answer("no match", "\u{15}postgres");
+    conversation.answer("database (required): ", "");
+    conversation.answer("a value is required", "warehouse");
+    conversation.answer("host (optional): ", "db.example.com");
+    conversation.answer("port (optional): ", "many");
+    // The typed text is offered again.
+    conversation.answer("expected an integer", "\u{15}5433");
+    conversation.answer("username (optional): ", "loader");
+    conversation.answer("password (optional) (not shown): ", "asked-secret-5519");
+    conversation.answer("ca (optional): ", "");
+    conversation.answer("options, name of entry 1: ", "");
+    conversation.answer("next: ", "");
+    conversation.wait_for("equivalent command:");
     let (code, output) = conversation.end();
     assert_eq!(code, 0, "{output}");
     assert!(!output.contains("url"), "there must be no prompt for `url`: {output}");
@@ -113,7 +131,7 @@ fn create_prompts_for_fields_without_echoing_secrets() {
     assert_eq!(
         yard.json(&["show", "sql-database/w"])["config"],
         json!({"dialect": "postgres", "database": "warehouse", "host": "db.example.com", "port": 5433,
-               "username": "loader", "password": "********", "options": {}})
+               "username": "loader", "password": "********"})
     );
     assert_eq!(yard.any_file_contains("asked-secret-5519"), None);
 }
@@ -166,6 +184,10 @@ fn interrupted_prompt_changes_nothing() {
         let (code, output) = prompt.end();
         assert_eq!(code, 130, "{arguments:?}: {output}");
     }
+    let mut prompt = Conversation::begin(&yard, &["set", "zoo-keeper/ada", "--secret", "badge"]);
+    prompt.press("badge (not shown)", "new\u{3}");
+    let (code, output) = prompt.end();
+    assert!(code == 130 && output.contains("interrupted; nothing was changed"), "{output}");
     assert_eq!(yard.reveal("zoo-keeper/ada", "badge"), "still-there");
     assert_eq!(yard.json(&["show", "zoo-keeper/ada"])["newest"], json!(1));
 }

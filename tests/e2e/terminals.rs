@@ -103,10 +103,10 @@ fn replacement_is_confirmed_on_a_terminal() {
 fn only_listed_files_print() {
     let homes = [
         ("comfy_table", &["tabular.rs"][..]),
-        ("dialoguer::", &["fields.rs"]),
+        ("console::Term", &["keyboard.rs"]),
         ("indicatif::Progress", &["progress.rs"]),
         ("stdout()", &["terminal.rs", "output.rs"]),
-        ("stderr()", &["terminal.rs", "progress.rs"]),
+        ("stderr()", &["terminal.rs", "progress.rs", "keyboard.rs"]),
         ("println!", &[]),
         ("print!(", &[]),
     ];

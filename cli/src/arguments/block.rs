@@ -35,7 +35,7 @@ pub(crate) struct Message {
     /// Reason of the change, which `history` and `audit` show. One line of at most 1,000 characters,
     /// without secrets.
     #[arg(short, long = "message", value_name = "TEXT")]
-    message: Option<String>,
+    pub(crate) message: Option<String>,
 }
 
 impl Message {
@@ -46,7 +46,7 @@ impl Message {
 }
 
 /// Field values.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct Fields {
     /// Set a field, e.g. `port=5432`; `a.b=1` sets a nested field; `@FILE` as the value reads a
     /// file.
@@ -56,7 +56,7 @@ pub(crate) struct Fields {
     /// it: fields and secrets that it omits keep their values at every depth; lists are replaced.
     #[arg(long, value_name = "FILE")]
     pub(crate) json_config: Option<PathBuf>,
-    /// Set a secret: `FIELD` prompts for it, `FIELD=-` reads standard input, `FIELD=@FILE` stores
+    /// Set a secret: `FIELD` prompts for it or its source, `FIELD=-` reads standard input, `FIELD=@FILE` stores
     /// the content of a file; `FIELD=env:NAME`, `FIELD=file:PATH` and `FIELD=block:TYPE/NAME` are
     /// sources that are read at each call. One trailing newline is removed from values of `-`,
     /// `@FILE`, `env:` and `file:`.

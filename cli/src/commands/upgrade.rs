@@ -6,7 +6,8 @@ mod show;
 
 use std::process::ExitCode;
 
-use blockyard::model::{BundleName, Digest, Pointer, form, visible};
+use blockyard::model::form::Form;
+use blockyard::model::{BundleName, Digest, Pointer, visible};
 use blockyard::{
     Address, Agreement, Answers, Content, Error, ErrorKind, Found, Given, Project, ProjectLock, Registry, Request,
     Staged, UpgradePlan, UpgradeTarget, Upgraded, Wanted, Yard,
@@ -18,10 +19,11 @@ use self::answers::Supplied;
 
 use crate::arguments::Upgrade;
 use crate::context::Context;
-use crate::fields::ask_some;
 use crate::hints;
+use crate::interview::Interview;
 use crate::outcome::{DONE, Outcome, WOULD_CHANGE};
 use crate::remote::RegistryQuery;
+use crate::terminal::Failure;
 
 /// State of one `upgrade` command.
 struct Upgrading<'a> {
@@ -80,7 +82,8 @@ pub(super) async fn run(arguments: Upgrade, context: &Context) -> Outcome {
     for target in &targets {
         match upgrading.upgrade(target).await {
             Ok(step) => steps.push(step),
-            Err(error) => failed.push((&target.name, error)),
+            Err(Failure::Error(error)) => failed.push((&target.name, error)),
+            Err(stopped) => return Err(stopped),
         }
     }
     let Upgrading { yard, supplied, .. } = upgrading;
@@ -153,7 +156,7 @@ fn target(text: &str) -> Result<Target, Error> {
 }
 
 impl Upgrading<'_> {
-    async fn upgrade(&mut self, target: &Target) -> Result<Step, Error> {
+    async fn upgrade(&mut self, target: &Target) -> Result<Step, Failure> {
         let Target { name, requirement } = target;
         let staged = match self.yard.upgrade_target(name, requirement.as_ref(), &self.registries).await? {
             UpgradeTarget::Installed(digest) => self.yard.stage_installed(&digest).await?,
@@ -161,7 +164,7 @@ impl Upgrading<'_> {
         };
         let mut answers = self.supplied.take(|slug| staged.schema(slug), &self.context.terminal)?;
         let mut plan = self.plan(&staged, &answers).await?;
-        if self.asks() && self.ask_for_values(&staged, &plan, &mut answers)? {
+        if self.asks() && self.ask_for_values(&staged, &plan, &mut answers).await? {
             plan = self.plan(&staged, &answers).await?;
         }
         if !plan.changes_anything() {
@@ -215,24 +218,34 @@ impl Upgrading<'_> {
     }
 
     /// Prompts for the fields that prevent the conversion of blocks. Returns whether there are any.
-    fn ask_for_values(&self, staged: &Staged, plan: &UpgradePlan, answers: &mut Answers) -> Result<bool, Error> {
-        let terminal = &self.context.terminal;
+    async fn ask_for_values(
+        &self,
+        staged: &Staged,
+        plan: &UpgradePlan,
+        answers: &mut Answers,
+    ) -> Result<bool, Failure> {
         let mut asked = false;
         for block in plan.failed() {
-            let address: Address = block.address.parse()?;
+            let address: Address = block.address.parse().map_err(Error::from)?;
             let Some(schema) = staged.schema(&address.type_slug) else { continue };
-            let problem =
-                |pointer: &Pointer| block.report.problems.iter().find(|problem| problem.pointer == pointer.as_str());
-            let fields = form::fields(schema);
-            for field in &fields {
-                if let Some(problem) = problem(&field.pointer) {
-                    let (name, message) = (field.pointer.dotted(), visible::line(&problem.message));
-                    terminal.prompt(&format!("`{}` of `{address}` {message}", visible::line(&name)));
-                    asked = true;
-                }
+            let form = Form::new(schema);
+            let mut interview = Interview::new(&self.context.terminal, &self.yard, &form, schema, &address);
+            for problem in &block.report.problems {
+                let pointer = Pointer::new(problem.pointer.as_str());
+                let Some(field) = interview.field_at(&pointer).filter(|field| field.pointer == pointer) else {
+                    continue;
+                };
+                let (name, message) = (visible::line(&pointer.dotted()), visible::line(&problem.message));
+                self.context.terminal.prompt(&format!("`{name}` of `{address}` {message}"));
+                // Other bundles may have been upgraded already.
+                let answered = interview.ask(&field).await;
+                answered.map_err(
+                    |stopped| if matches!(stopped, Failure::Canceled) { Failure::Interrupted } else { stopped },
+                )?;
+                asked = true;
             }
-            let given = ask_some(schema, terminal, |pointer| problem(pointer).is_some())?;
-            let patch = answers.entry(address).or_default();
+            let given = interview.values();
+            let patch = answers.entry(address.clone()).or_default();
             patch.set.extend(given.set);
             patch.secrets.extend(given.secrets);
         }
@@ -276,7 +289,7 @@ fn exit_code(steps: &[Step]) -> ExitCode {
     }
 }
 
-fn print(steps: &[Step], failed: &[(&BundleName, Error)], context: &Context) -> Result<(), crate::terminal::Failure> {
+fn print(steps: &[Step], failed: &[(&BundleName, Error)], context: &Context) -> Result<(), Failure> {
     let (mut plans, mut upgraded) = (Vec::new(), Vec::new());
     for step in steps {
         match step {

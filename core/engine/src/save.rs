@@ -93,7 +93,10 @@ impl Yard {
     }
 
     /// Checks that no block has this address, and that no deleted block had it.
-    async fn check_free(&self, address: &Address) -> Result<(), Error> {
+    ///
+    /// # Errors
+    /// Returns an error if the name is taken.
+    pub async fn check_free(&self, address: &Address) -> Result<(), Error> {
         let Some(taken) = self.store().block(address, None).await? else { return Ok(()) };
         let address = address.clone();
         let error =

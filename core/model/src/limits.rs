@@ -38,5 +38,13 @@ pub const LISTED_STEPS: u64 = 500_000;
 pub const LOCATION_STEPS: usize = 20_000_000;
 /// Maximum number of violations that are listed for one document.
 pub const DOCUMENT_VIOLATIONS: usize = 200;
-/// Maximum number of fields in a form, and of properties that are visited to find them.
+/// Maximum number of fields in a form, and of subschemas that describe one of them.
 pub const FORM_FIELDS: usize = 2_000;
+/// Maximum number of steps for one operation on a form, such as listing the members of a group. A
+/// step is one subschema of one field.
+pub const FORM_STEPS: usize = 200_000;
+/// Maximum number of parts of a schema that are compiled for a form: conditions, variants, and fields
+/// whose answers are validated.
+pub const FORM_PARTS: usize = 1_000;
+/// Maximum number of values of a document that are converted into separate answers of a form.
+pub const FORM_VALUES: usize = 20_000;

@@ -5,6 +5,7 @@ mod bounds;
 mod checksum;
 mod hidden;
 mod keywords;
+mod part;
 mod stack;
 mod text;
 mod validation;
@@ -65,6 +66,12 @@ impl Schema {
     pub(crate) fn compile_on_use(document: Value, budget: &mut Budget) -> Result<Self, SchemaError> {
         let graph = Graph::of(&document, budget).map_err(SchemaError)?;
         Ok(Self { document, validator: OnceLock::new(), graph })
+    }
+
+    /// Compiles parts of this schema, all of which apply to a value, as a schema. The limits apply to
+    /// it as to any other schema.
+    pub(crate) fn part(&self, sources: &[&Value]) -> Result<Self, SchemaError> {
+        Self::compile(part::document(&self.document, sources))
     }
 
     fn validator(&self) -> Result<&jsonschema::Validator, &SchemaError> {

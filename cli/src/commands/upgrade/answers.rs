@@ -9,7 +9,7 @@ use blockyard::{Address, Answers, Error, ErrorKind, Json, Patch};
 use crate::arguments::Fields;
 use crate::fields::pair;
 use crate::input::read;
-use crate::terminal::Terminal;
+use crate::terminal::{Failure, Terminal};
 
 /// Values by block, as the user wrote them. They are parsed by the schema of the new version.
 #[derive(Debug, Default)]
@@ -47,7 +47,7 @@ impl Supplied {
         &mut self,
         schema: impl Fn(&TypeSlug) -> Option<&'a Schema>,
         terminal: &Terminal,
-    ) -> Result<Answers, Error> {
+    ) -> Result<Answers, Failure> {
         let mut answers = Answers::new();
         let (known, rest): (BTreeMap<_, _>, BTreeMap<_, _>) =
             std::mem::take(&mut self.0).into_iter().partition(|(address, _)| schema(&address.type_slug).is_some());
@@ -59,7 +59,7 @@ impl Supplied {
                 .filter_map(|text| text.split_once('='))
                 .find(|(field, _)| schema.is_secret(&Pointer::from_dotted(field)));
             if let Some((field, _)) = secret {
-                return Err(exposed_secret(&address, field));
+                return Err(exposed_secret(&address, field).into());
             }
             let fields = Fields { set, json_config: None, secret: Vec::new() };
             let patch = fields.into_patch(schema, terminal)?;
