@@ -1,7 +1,7 @@
 //! Questions for the members of a group.
 
 use blockyard::model::form::{Field, Kind};
-use blockyard::model::visible;
+use blockyard::model::{PlainDocument, visible};
 use serde_json::json;
 
 use super::scalar::read_file;
@@ -38,8 +38,8 @@ impl Interview<'_> {
             self.put(group, json!({}), None)?;
         }
         loop {
-            let applicable = group.applicable(self.value(group).unwrap_or(&json!({})));
-            let next = group.members(&applicable).into_iter().find(|member| !self.asked.contains(&member.pointer));
+            let applicable = PlainDocument(group.applicable(self.value(group).unwrap_or(&json!({}))));
+            let next = group.members(&applicable.0).into_iter().find(|member| !self.asked.contains(&member.pointer));
             match next {
                 None => return Ok(()),
                 Some(member) if !member.required && self.skips_optional => {

@@ -7,6 +7,7 @@ use blockyard::model::form::{Field, Kind, Word};
 use blockyard::model::marker::source_marker;
 use blockyard::model::visible;
 use blockyard::{Json, SecretInput};
+use zeroize::Zeroizing;
 
 use super::{Interview, label};
 use crate::input::read;
@@ -217,7 +218,7 @@ pub(super) fn read_text(field: &Field<'_>, text: &str) -> Result<Option<Read>, S
 
 /// Reads the value of a field from a file.
 pub(super) fn read_file(field: &Field<'_>, path: &str) -> Result<Read, String> {
-    let content = read(Path::new(path)).map_err(|error| {
+    let content = read(Path::new(path)).map(Zeroizing::new).map_err(|error| {
         let causes = error.causes().into_iter().map(|cause| format!(": {cause}"));
         format!("{error}{}", causes.collect::<String>())
     })?;

@@ -140,8 +140,8 @@ fn members_follow_conditions() {
         kind: choice "password" "key" (required)
         key: reference to a block of type `key` (required)
         ca: Text { multi_line: false, format: None }
-        pin: Text { multi_line: true, format: Some("multi-line") }
-        tls: Boolean"#]],
+        tls: Boolean
+        pin: Text { multi_line: true, format: Some("multi-line") }"#]],
     );
 }
 
