@@ -294,7 +294,7 @@ pub(crate) enum Command {
     /// Print a completion script for a shell. It completes commands, options, and the names in the
     /// yard: addresses, types, operations, fields.
     #[command(
-        after_help = "Example, for the startup file of the shell (~/.bashrc, ~/.zshrc, ~/.config/fish/config.fish):\n  source <(blockyard completions bash)\n  source <(blockyard completions zsh)\n  blockyard completions fish | source"
+        after_help = "Example:\n  blockyard completions bash\n\nFor the startup file of the shell (~/.bashrc, ~/.zshrc, ~/.config/fish/config.fish):\n  source <(blockyard completions bash)\n  source <(blockyard completions zsh)\n  blockyard completions fish | source"
     )]
     Completions(Completions),
 }
