@@ -94,8 +94,7 @@ impl<'a> Field<'a> {
             let branches = view.choices[choice].clone();
             choice += 1;
             let Some((name, words)) = tag(form.schema, &branches, &form.steps) else { continue };
-            let requires =
-                |branch: &&&'a Value| list_of_branch(form, **branch).iter().any(|required| *required == name);
+            let requires = |branch: &&&'a Value| list_of_branch(form, branch).contains(&name);
             let needed = branches.iter().filter(requires).count() == branches.len();
             let chosen = value
                 .get(name)
@@ -146,7 +145,7 @@ fn declared<'a>(view: &View<'a>, tags: &[(&'a str, Vec<Word<'a>>, bool)]) -> Vec
         names[position].1.push(member);
     }
     for (name, ..) in tags {
-        slot(*name, &mut names);
+        slot(name, &mut names);
     }
     names
 }

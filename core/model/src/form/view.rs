@@ -73,10 +73,10 @@ impl<'a> View<'a> {
             return;
         }
         self.layers.push(keywords);
-        if let Some(target) = keywords.get("$ref").and_then(Value::as_str) {
-            if let Some(target) = referenced(schema.document(), target) {
-                self.add(schema, target, steps);
-            }
+        if let Some(name) = keywords.get("$ref").and_then(Value::as_str)
+            && let Some(target) = referenced(schema.document(), name)
+        {
+            self.add(schema, target, steps);
         }
         for branch in list(keywords, "allOf") {
             self.add(schema, branch, steps);
