@@ -24,7 +24,7 @@ fn cause(found: &ImportingCrate) -> String {
     let ImportingCrate { import, path } = found;
     match path.as_slice() {
         [] | [_] => format!("`{import}` is declared in the crate itself"),
-        [_, between @ .., last] if between.is_empty() => {
+        [_, last] => {
             format!("`{import}` is declared by the crate `{last}`, a dependency")
         }
         [_, between @ .., last] => {
