@@ -93,11 +93,12 @@ impl Outline<'_> {
                 self.inside(&item, &format!("{path}.{name}"), within);
             }
         }
-        for form in forms(part) {
+        let alternatives = forms(part);
+        for (index, form) in alternatives.iter().enumerate() {
             let form = resolved(self.root, form);
             if form.contains_key("properties") {
                 let name = if path.is_empty() { "either" } else { path };
-                self.line(name, "one form", description(&form));
+                self.line(name, &format!("form {} of {}", index + 1, alternatives.len()), description(&form));
                 self.members(&form, &prefix, within);
             }
         }
@@ -283,7 +284,29 @@ mod tests {
                 }},
             },
         });
-        expect_test::expect![[""]].assert_eq(&fields(&schema, ""));
+        expect_test::expect![[r#"
+            name  (text, required)
+                Name. Second.
+            place  ({house, inside?}, required)
+                Where.
+            place.house  (text, required)
+            place.inside  ({house, inside?})
+            codes  (list of SECRET)
+            codes.N  (SECRET)
+            doors  (map of {code})
+            doors.NAME.code  (SECRET, required)
+            keeper  (reference to zoo-keeper)
+                Who.
+            kind  (a | b, default a)
+            lock  (one of 2 forms)
+            lock  (form 1 of 2)
+                With a key.
+            lock.key  (SECRET, required)
+            lock  (form 2 of 2)
+            lock.size  (integer)
+            papers  (reference to a block that implements secret-store)
+        "#]]
+        .assert_eq(&fields(&schema, ""));
     }
 
     #[test]
@@ -298,7 +321,16 @@ mod tests {
                 "wait": {"type": ["integer", "null"], "default": 0},
             },
         });
-        expect_test::expect![[""]].assert_eq(&arguments(&schema, "  "));
+        expect_test::expect![[r#"
+              --columns  (list of {name, mode?}, required)
+              --statement  (text, required, language sql)
+                  Text.
+              --job_id  (text, idempotency key)
+                  ID.
+              --mode  (append | create, default append)
+              --wait  (integer, default 0)
+        "#]]
+        .assert_eq(&arguments(&schema, "  "));
     }
 
     #[test]

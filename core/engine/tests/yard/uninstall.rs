@@ -220,6 +220,7 @@ async fn a_bundle_or_version_that_is_not_installed_is_reported(yard: &TestYard) 
     expect![[r#"
         not-found: bundle `zo` is not installed
           hint: did you mean `zoo`?
+          code: not-installed bundle="zo"
     "#]]
     .assert_eq(&rejected(yard.yard.plan_uninstall(&zo, None).await));
     uninstall(yard, None).await.unwrap();
@@ -227,7 +228,12 @@ async fn a_bundle_or_version_that_is_not_installed_is_reported(yard: &TestYard) 
     let capability = "reveal".parse().unwrap();
     let granted = rejected(yard.yard.grant(&BundleName::new("zoo").unwrap(), &capability).await);
     assert_eq!(granted, again);
-    expect![[""]].assert_eq(&again);
+    expect![[r#"
+        not-found: bundle `zoo` is not installed
+          caused by: its version 1.0.0 is uninstalled; only blocks that use it can be read
+          code: bundle-uninstalled bundle="zoo" version="1.0.0"
+    "#]]
+    .assert_eq(&again);
 }
 
 async fn gc_reports_what_it_drops(yard: &TestYard) {
