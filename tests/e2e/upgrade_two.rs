@@ -106,11 +106,11 @@ fn one_bundle_is_upgraded_and_the_other_is_not(yard: &TestYard) {
     };
     upgrade("vet");
     assert_eq!(used(yard), ["2.0.0", "1.0.0"]);
-    assert_eq!(describe(yard), "kennel 1.0.0: 4x6, listed in sql-database/dogs");
+    assert_eq!(describe(yard), "kennel 1.0.0: 4x6, with a code, listed in sql-database/dogs");
     // The newest revision of a block uses it.
     yard.fails(6, &["uninstall", "kennel@1.0.0"]);
     yard.ok(&["upgrade", "kennel@1.1.0", "--registry", &registry, "--yes"]);
-    assert_eq!(describe(yard), "kennel 1.1.0: 4x6, listed in sql-database/dogs");
+    assert_eq!(describe(yard), "kennel 1.1.0: 4x6, with a code, listed in sql-database/dogs");
     yard.ok(&["rollback", "kennel-run/a@1"]);
     assert_eq!(used(yard), ["2.0.0", "1.0.0"]);
 }

@@ -69,7 +69,7 @@ mod tests {
     const ORIGIN: &str = "https://chat.example.com";
 
     fn host() -> Host {
-        Host::new().secret("/url", &format!("{ORIGIN}/hooks/bywsw8zt5jgpte3nm65qjiru6h"))
+        Host::new().secret("/url", format!("{ORIGIN}/hooks/bywsw8zt5jgpte3nm65qjiru6h"))
     }
 
     #[test]

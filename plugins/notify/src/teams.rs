@@ -110,7 +110,7 @@ mod tests {
     fn host() -> Host {
         let target = "/workflows/0123456789abcdef0123456789abcdef/triggers/manual/paths/invoke";
         let query = "api-version=2016-06-01&sp=%2Ftriggers%2Fmanual%2Frun&sv=1.0&sig=XXXXXXXXXXXXXXXXXXXXXXXXXXX";
-        Host::new().secret("/url", &format!("{ORIGIN}:443{target}?{query}"))
+        Host::new().secret("/url", format!("{ORIGIN}:443{target}?{query}"))
     }
 
     #[test]

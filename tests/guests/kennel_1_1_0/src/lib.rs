@@ -20,13 +20,14 @@ pub struct Run {
 
 #[operations]
 impl Run {
-    /// Returns the release, the size and the database.
+    /// Returns the release, the size, whether there is a code, and the database.
     #[operation(read)]
     fn describe(&self) -> Result<String> {
         let heated = if self.heated == Some(true) { ", heated" } else { "" };
+        let code = if self.code.is_some() { ", with a code" } else { "" };
         let register =
             self.register.as_ref().map(|register| format!(", listed in {}", register.address())).unwrap_or_default();
-        Ok(format!("kennel 1.1.0: {}{heated}{register}", self.size))
+        Ok(format!("kennel 1.1.0: {}{heated}{code}{register}", self.size))
     }
 }
 
