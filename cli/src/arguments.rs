@@ -293,9 +293,11 @@ pub(crate) enum Command {
     Publish(Publish),
     /// Print a completion script for a shell. It completes commands, options, and the names in the
     /// yard: addresses, types, operations, fields.
-    #[command(
-        after_help = "Example:\n  blockyard completions bash\n\nFor the startup file of the shell (~/.bashrc, ~/.zshrc, ~/.config/fish/config.fish):\n  source <(blockyard completions bash)\n  source <(blockyard completions zsh)\n  blockyard completions fish | source"
-    )]
+    ///
+    /// Load it in the startup file of the shell: `source <(blockyard completions bash)` in ~/.bashrc,
+    /// `source <(blockyard completions zsh)` in ~/.zshrc, `blockyard completions fish | source` in
+    /// ~/.config/fish/config.fish.
+    #[command(after_help = "Example:\n  blockyard completions bash")]
     Completions(Completions),
 }
 
