@@ -230,8 +230,8 @@ pub(crate) struct Export {
 pub(crate) struct PlanFile {
     /// Block file in the format of `export`, or `-` for standard input.
     pub(crate) file: PathBuf,
-    /// Delete the blocks that the set of the file created and that the file does not contain any more.
-    /// The line `set = "NAME"` in the file names the set. Other blocks are never deleted.
+    /// Include the deletion of the blocks that the set of the file created and that the file does not
+    /// contain any more. The line `set = "NAME"` in the file names the set. Other blocks are never deleted.
     #[arg(long)]
     pub(crate) prune: bool,
 }
