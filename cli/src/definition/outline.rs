@@ -322,15 +322,15 @@ mod tests {
             },
         });
         expect_test::expect![[r#"
-              --columns  (list of {name, mode?}, required)
-              --statement  (text, required, language sql)
-                  Text.
-              --job_id  (text, idempotency key)
-                  ID.
-              --mode  (append | create, default append)
-              --wait  (integer, default 0)
+            --columns  (list of {name, mode?}, required)
+            --statement  (text, required, language sql)
+                Text.
+            --job_id  (text, idempotency key)
+                ID.
+            --mode  (append | create, default append)
+            --wait  (integer, default 0)
         "#]]
-        .assert_eq(&arguments(&schema, "  "));
+        .assert_eq(&arguments(&schema, ""));
     }
 
     #[test]

@@ -25,7 +25,7 @@ enum File {
 /// The TOML listings of the book, by page and in the order of the page.
 const LISTINGS: [(&str, &[File]); 7] = [
     ("bundles.md", &[File::Configuration, File::Configuration, File::Configuration]),
-    ("code.md", &[File::Other]),
+    ("code.md", &[File::Other, File::Other]),
     ("projects.md", &[File::Project, File::Lock, File::Project]),
     ("secrets.md", &[File::Configuration]),
     ("testing-a-bundle.md", &[File::Other]),

@@ -32,6 +32,7 @@ on_both!(
     secret_destroyed,
     unknown_type,
     bundle_uninstalled,
+    not_installed,
     not_granted,
     consent_needed,
     upgrade_blocked,
@@ -150,6 +151,11 @@ async fn bundle_uninstalled(yard: &TestYard) {
     yard.yard.uninstall(plan).await.unwrap();
     let created = yard.try_create("zoo-keeper/ada", json!({"name": "Ada"})).await;
     is(created, "not-found", "bundle-uninstalled", json!({"bundle": "zoo", "version": "1.0.0"}));
+}
+
+async fn not_installed(yard: &TestYard) {
+    let planned = yard.yard.plan_uninstall(&BundleName::new("zo").unwrap(), None).await;
+    is(planned, "not-found", "not-installed", json!({"bundle": "zo"}));
 }
 
 async fn not_granted(yard: &TestYard) {
