@@ -409,7 +409,11 @@ fn install_without_approval_fails() {
     yard.ok(&["init", "--key", "file"]);
     let output = yard.run(&["install", &bundle("sql")]);
     assert_eq!(output.code, 2, "{}", output.stderr);
-    assert!(output.stderr.contains("sql sqlite"), "{}", output.stderr);
+    assert!(
+        output.stderr.contains("open the SQLite, PostgreSQL and MySQL databases that its blocks name"),
+        "{}",
+        output.stderr
+    );
     assert!(output.stderr.contains("confirm with `--yes`"), "{}", output.stderr);
     assert_eq!(yard.json(&["bundles"])["bundles"].as_array().map(Vec::len), Some(0));
 }
