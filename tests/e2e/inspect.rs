@@ -71,7 +71,8 @@ fn an_installed_bundle_is_described_like_its_file(yard: &TestYard) {
         "url  (text",
         "token  (SECRET",
         "search  (read)",
-        "--word  Word to find.",
+        "--word  (text)",
+        "Word to find.",
         "sends `POST https://a.example/search`, declared safe",
         "signature     unsigned",
     ] {

@@ -163,7 +163,10 @@ fn wide_cells_are_cut_and_null_differs_from_an_empty_text() {
     let long = "word ".repeat(40);
     let sql =
         format!("select 1 as id, null as missing, '' as empty, '{long}' as text union all select 2, 'x', 'y', 'z'");
-    let command = format!("stty cols 60; exec '{}' query sql-database/flights \"{sql}\"", blockyard_tests::binary());
+    let command = format!(
+        "stty cols 60; exec '{}' --no-progress query sql-database/flights \"{sql}\"",
+        blockyard_tests::binary()
+    );
     let mut shell = yard.program("sh");
     let (code, shown) = Conversation::with(shell.args(["-c", &command])).end();
     assert_eq!(code, 0, "{shown}");
