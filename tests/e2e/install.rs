@@ -288,8 +288,8 @@ fn first_installation_is_summarized() {
     let yard = TestYard::empty();
     yard.ok(&["init", "--key", "file"]);
     let refused = yard.fails(2, &["install", &bundle("gcp")]);
-    let review: Vec<&str> =
-        refused.lines().filter(|line| line.starts_with("  ") && !line.contains("source:")).collect();
+    let review = refused.lines().filter(|line| !line.contains("source:")).filter_map(|line| line.strip_prefix("  "));
+    let review: Vec<&str> = review.collect();
     expect![[r#"
           signer: unsigned
           it may:
