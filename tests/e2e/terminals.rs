@@ -1,7 +1,7 @@
 //! Output on a terminal: text from a server, a bundle or a file is escaped and cannot move the
 //! cursor. Output to a pipe is exact.
 
-use blockyard_tests::{TestYard, root};
+use blockyard_tests::{Backend, TestYard, root};
 
 use crate::prompts::Conversation;
 
@@ -177,4 +177,18 @@ fn wide_cells_are_cut_and_null_differs_from_an_empty_text() {
     // In a pipe, nothing is cut.
     let piped = yard.ok(&["query", "sql-database/flights", &sql]);
     assert!(piped.contains(long.trim_end()) && piped.contains("NULL") && !piped.contains('…'), "{piped}");
+}
+
+#[test]
+fn tables_fit_the_terminal() {
+    let yard = TestYard::on(Backend::Sqlite);
+    yard.keeper("ada", "badge");
+    yard.ok(&["set", "zoo-keeper/ada", "--set", "name=Ada", "-m", &"because of a long reason ".repeat(4)]);
+    for arguments in ["grants", "list", "types", "history zoo-keeper/ada", "audit", "config", "bundles"] {
+        let command = format!("stty cols 60; exec '{}' {arguments}", blockyard_tests::binary());
+        let (code, shown) = Conversation::with(yard.program("sh").args(["-c", &command])).end();
+        assert_eq!(code, 0, "{shown}");
+        let wide: Vec<&str> = shown.lines().filter(|line| line.trim_end().chars().count() > 60).collect();
+        assert!(shown.contains('─') && wide.is_empty(), "{arguments}: {wide:?}");
+    }
 }

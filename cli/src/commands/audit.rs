@@ -45,7 +45,7 @@ pub(super) async fn run(arguments: &Audit, context: &Context) -> Outcome {
                 detail.join(", "),
             ]);
         }
-        table.to_string()
+        table.fitted().to_string()
     })?;
     yard.close().await;
     Ok(DONE)

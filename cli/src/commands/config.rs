@@ -229,7 +229,7 @@ fn text(configuration: &Configuration) -> String {
         };
         table.add_row([setting.name.clone(), value.join(" "), origin]);
     }
-    let mut text = table.to_string();
+    let mut text = table.fitted().to_string();
     for Variable { name, option, known } in &configuration.variables {
         let meaning = match (option, known) {
             (Some(option), _) => format!("sets the option {option}"),

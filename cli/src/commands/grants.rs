@@ -103,6 +103,6 @@ async fn print(yard: &Yard, bundle: Option<&BundleName>, context: &Context) -> R
                 grant.explanation.clone(),
             ]);
         }
-        table.to_string()
+        table.fitted().to_string()
     })
 }

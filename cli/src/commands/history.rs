@@ -30,7 +30,7 @@ pub(super) async fn run(arguments: &BlockArgument, context: &Context) -> Outcome
             row.extend(with_reasons.then(|| revision.reason.clone().unwrap_or_default()));
             table.add_row(row);
         }
-        table.to_string()
+        table.fitted().to_string()
     })?;
     yard.close().await;
     Ok(DONE)

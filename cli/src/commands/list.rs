@@ -49,7 +49,7 @@ pub(super) async fn run(arguments: List, context: &Context) -> Outcome {
             let cells = [block.address.clone(), block.revision.to_string(), time(block.saved_at)];
             table.add_row(cells.into_iter().chain(bundle));
         }
-        table.to_string()
+        table.fitted().to_string()
     })?;
     if let Some(next) = &next {
         context.terminal.note(&format!("next page: --after {next}"));

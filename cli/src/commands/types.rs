@@ -24,7 +24,7 @@ pub(super) async fn run(arguments: &Types, context: &Context) -> Outcome {
                 visible::paragraph(&view.description),
             ]);
         }
-        table.to_string()
+        table.fitted().to_string()
     })?;
     yard.close().await;
     Ok(DONE)
