@@ -293,8 +293,8 @@ fn first_installation_is_summarized() {
     expect![[r#"
           signer: unsigned
           it may:
-            send requests to *.googleapis.com
-            send requests to the servers that its blocks name in `endpoint`, `token_uri` and `universe_domain`
+            send requests to *.googleapis.com, bigquery.{universe_domain}, oauth2.{universe_domain}, secretmanager.{universe_domain} and storage.{universe_domain}
+            send requests to the servers that its blocks name in `endpoint` and `token_uri`
             use the secrets of its blocks, and sign with them, without seeing them
             write to the log, read the time, get random bytes
           block type `gcp-credentials`: operations: 1 read

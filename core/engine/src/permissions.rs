@@ -24,21 +24,22 @@ pub(crate) fn permissions(capabilities: &BTreeSet<Capability>) -> Vec<Permission
             }
             Capability::Http(access) if !access.networks.is_empty() => unusual.push(capability.explanation()),
             Capability::Http(access) if access.origin.has_fields() => {
-                let origin = access.origin.to_string();
-                let named = origin.split('{').skip(1).filter_map(|rest| rest.split('}').next());
-                fields.extend(named.map(|field| format!("`{}`", field.rsplit('.').next().unwrap_or(field))));
+                let origin = shortened(&access.origin.to_string());
+                match origin.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
+                    Some(field) => fields.push(format!("`{field}`")),
+                    // The bundle names a part of the host, which may be the domain.
+                    None => hosts.push(host(&origin)),
+                }
             }
-            Capability::Http(access) => {
-                let origin = access.origin.to_string();
-                // Without encryption, the scheme matters.
-                hosts.push(origin.strip_prefix("https://").map_or(origin.clone(), str::to_owned));
-            }
+            Capability::Http(access) => hosts.push(host(&access.origin.to_string())),
             Capability::Sql(dialect) => dialects.push(dialect.product().to_owned()),
             _ => {}
         }
     }
-    fields.sort();
-    fields.dedup();
+    for names in [&mut hosts, &mut fields] {
+        names.sort();
+        names.dedup();
+    }
     let mut usual = Vec::new();
     if !hosts.is_empty() {
         usual.push(format!("send requests to {}", listed(&hosts)));
@@ -62,6 +63,25 @@ pub(crate) fn permissions(capabilities: &BTreeSet<Capability>) -> Vec<Permission
     }
     let unusual = unusual.into_iter().map(|text| Permission { text, is_unusual: true });
     unusual.chain(usual.into_iter().map(|text| Permission { text, is_unusual: false })).collect()
+}
+
+/// Returns the host of an origin. Without encryption, the scheme is part of the text.
+fn host(origin: &str) -> String {
+    origin.strip_prefix("https://").unwrap_or(origin).to_owned()
+}
+
+/// Returns an origin pattern with the last name of each field: `https://a.{config.b.c}` is
+/// `https://a.{c}`.
+fn shortened(origin: &str) -> String {
+    let mut text = String::new();
+    for (at, part) in origin.split('{').enumerate() {
+        let (field, rest) = part.split_once('}').unwrap_or(("", part));
+        if at > 0 {
+            text.push_str(&format!("{{{}}}", field.rsplit('.').next().unwrap_or(field)));
+        }
+        text.push_str(rest);
+    }
+    text
 }
 
 /// Summarizes the block types of a bundle, and what their operations declare to be safe.
@@ -128,8 +148,8 @@ mod tests {
             ]),
             [
                 "! read the secrets of its blocks in plain text; every use is recorded",
-                "send requests to *.googleapis.com",
-                "send requests to the servers that its blocks name in `endpoint` and `universe_domain`",
+                "send requests to *.googleapis.com and storage.{universe_domain}",
+                "send requests to the servers that its blocks name in `endpoint`",
                 "use the secrets of its blocks, and sign with them, without seeing them",
                 "write to the log, read the time, get random bytes",
             ]
@@ -151,5 +171,9 @@ mod tests {
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         let summary = summary(&texts).concat();
         assert!((0..40).all(|number| summary.contains(&format!("h{number}.example"))), "{summary}");
+        let domain = self::summary(&["http https://{config.region}.evil.example"]);
+        assert_eq!(domain, ["send requests to {region}.evil.example"]);
+        let port = self::summary(&["http http://{config.host}:8080"]);
+        assert_eq!(port, ["send requests to http://{host}:8080"]);
     }
 }
